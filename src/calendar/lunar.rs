@@ -1,0 +1,1 @@
+//! Lunar dates and solar terms; the tyme4rs crate appears here alone.

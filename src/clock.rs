@@ -1,0 +1,86 @@
+//! The only place that reads a clock (`clippy.toml` forbids it elsewhere).
+
+use crate::trust::Reading;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// How long the daemon sleeps before it looks at the wall clock again: a suspended machine and a stepped clock are
+/// noticed within a second.
+const NAP: Duration = Duration::from_millis(500);
+
+/// What the daemon needs of time.
+pub trait Clock {
+    /// Returns every clock of the machine, read together.
+    fn now(&self) -> Reading;
+
+    /// Sleeps until the wall clock shows `at`, or for one nap, whichever is shorter.
+    fn nap_until(&self, at: Timestamp) -> impl Future<Output = ()> + Send;
+}
+
+/// The machine's own clocks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Reading {
+        platform::now()
+    }
+
+    async fn nap_until(&self, at: Timestamp) {
+        let left = at.duration_since(wall());
+        let left = Duration::try_from(left).unwrap_or_default();
+        tokio::time::sleep(left.min(NAP)).await;
+    }
+}
+
+/// Returns the wall clock's time.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn wall() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Returns a moment of the monotonic clock, for measuring lengths.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn monotonic() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+#[cfg(unix)]
+mod platform {
+    use super::{Reading, wall};
+    use rustix::time::{ClockId, clock_gettime};
+    use std::time::Duration;
+
+    pub fn now() -> Reading {
+        Reading {
+            wall: wall(),
+            since_boot: read(ClockId::Boottime),
+            awake: read(ClockId::Monotonic),
+            synchronised: synchronised(),
+        }
+    }
+
+    fn read(id: ClockId) -> Duration {
+        let at = clock_gettime(id);
+        Duration::new(at.tv_sec.unsigned_abs(), u32::try_from(at.tv_nsec).unwrap_or(0))
+    }
+
+    /// Returns whether the kernel calls its clock synchronised. systemd-timesyncd and chrony both leave this file's
+    /// flag to the kernel's `adjtimex`, which safe Rust cannot read; systemd's stamp says the same.
+    fn synchronised() -> bool {
+        std::path::Path::new("/run/systemd/timesync/synchronized").exists()
+    }
+}
+
+#[cfg(windows)]
+mod platform {
+    use super::{Reading, monotonic, wall};
+    use std::sync::LazyLock;
+
+    static START: LazyLock<std::time::Instant> = LazyLock::new(monotonic);
+
+    pub fn now() -> Reading {
+        let awake = START.elapsed();
+        Reading { wall: wall(), since_boot: awake, awake, synchronised: false }
+    }
+}

@@ -1,0 +1,131 @@
+//! Everything that can happen to a station.
+
+use crate::{
+    entry::Running,
+    plan::{OccurrenceId, Program},
+    schedule::{AnnouncementName, ClipPath, Volume},
+    speaker::protocol::Word,
+};
+use jiff::{SignedDuration, Timestamp};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Everything that can happen to a station.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Time passed, or the clock was looked at again.
+    Woke,
+    /// Schedules, calendar or clips changed: from now on this program is in force. `revision` names it in entries.
+    Reprogrammed {
+        /// The new version.
+        program: Arc<Program>,
+        /// 16 hex digits.
+        revision: String,
+    },
+    /// The speaker said something.
+    Speaker(Word),
+    /// The speaker process is gone, or was killed because it hung; the daemon is starting another.
+    SpeakerDied,
+    /// What the journal holds, in answer to [`super::Action::Recall`].
+    Recalled {
+        /// Every occurrence with a final entry due in the recalled range.
+        decided: BTreeSet<OccurrenceId>,
+    },
+    /// A person or program asks for something; answered by [`super::Action::Answer`] with the same number.
+    Asked {
+        /// Chosen by the asker.
+        ask: u64,
+        /// What.
+        command: Command,
+    },
+}
+
+/// What a person may ask of a station.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Plays an announcement or a clip now, in band `urgent`; with a note and an administrator, as an emergency.
+    Play {
+        /// Made by the shell, so that this stays pure.
+        id: OccurrenceId,
+        /// What.
+        what: Playable,
+        /// Who asks.
+        operator: String,
+        /// Passes quiet hours, hush and an earlier stop.
+        emergency: bool,
+        /// Required for an emergency.
+        note: Option<String>,
+    },
+    /// Ends what sounds and what waits, and holds until released or for 30 minutes.
+    Stop {
+        /// Who asks.
+        operator: String,
+    },
+    /// Ends a stop.
+    Release {
+        /// Who asks.
+        operator: String,
+    },
+    /// Silences until then, at most 24 h; a moment not after now ends the hush.
+    Hush {
+        /// Until when.
+        until: Timestamp,
+        /// Who asks.
+        operator: String,
+    },
+    /// Sets the station's volume.
+    Volume {
+        /// Under the ceiling.
+        volume: Volume,
+        /// Who asks.
+        operator: String,
+    },
+    /// A person says that the clock is right.
+    ConfirmClock {
+        /// Who says so.
+        operator: String,
+    },
+}
+
+/// What can be played by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Playable {
+    /// One file of `audio/`.
+    Clip(ClipPath),
+    /// An announcement of a schedule in force; the first by (source, schedule) that has the key.
+    Announcement(AnnouncementName),
+}
+
+/// What a station remembers when it starts, read from the journal.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// The last tick on record: how far everything is decided.
+    pub tick: Option<Timestamp>,
+    /// The newest time ever seen.
+    pub newest: Option<Timestamp>,
+    /// Announcements that were running when the last daemon ended.
+    pub running: Vec<Running>,
+    /// Occurrences with a final entry, due from two days before the tick on.
+    pub decided: BTreeSet<OccurrenceId>,
+    /// Versions that were in force since the tick: (taking effect, revision, program), oldest first. The last one is
+    /// the version in force when the last daemon ended.
+    pub versions: Vec<(Timestamp, String, Arc<Program>)>,
+    /// Wall times of daemon starts, this one included, on record.
+    pub starts: Vec<Timestamp>,
+    /// A stop that was in force: until when.
+    pub stopped_until: Option<Timestamp>,
+    /// A hush that was in force: until when.
+    pub hushed_until: Option<Timestamp>,
+}
+
+/// The station's limits that are not part of a program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Of the station.
+    pub volume: Volume,
+    /// No source gets past it.
+    pub ceiling: Volume,
+    /// When this program was released: with no journal yet, the clock is plausible from here to ten years later.
+    pub released: Timestamp,
+    /// How long before its start an announcement is armed.
+    pub lead: SignedDuration,
+}

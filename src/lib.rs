@@ -1,0 +1,31 @@
+//! dalaba (大喇叭) keeps village loudspeakers speaking. This is the map of the crate; it holds no code.
+//!
+//! Everything that decides is a pure function of its inputs and the time; everything that touches the world is a
+//! thin shell around it. Read from the ground up:
+//!
+//! * ground, pure: [`outcome`] names what may become of an occurrence; [`calendar`] and [`schedule`] make a
+//!   [`plan`]; [`entry`] is one line of the journal; [`gate`] is the last gate before the loudspeaker; [`trust`]
+//!   says what may be believed about the time; the [`conductor`] walks through the plan.
+//! * engines, one kind of I/O each: [`clock`], [`journal`], [`ingest`] and [`speaker`] (processes of their own),
+//!   [`library`].
+//! * the only place where decisions meet effects: [`daemon`].
+//! * views of the daemon: [`web`].
+//! * assembly: [`config`], [`cli`].
+
+pub mod calendar;
+pub mod cli;
+pub mod clock;
+pub mod conductor;
+pub mod config;
+pub mod daemon;
+pub mod entry;
+pub mod gate;
+pub mod ingest;
+pub mod journal;
+pub mod library;
+pub mod outcome;
+pub mod plan;
+pub mod schedule;
+pub mod speaker;
+pub mod trust;
+pub mod web;

@@ -1,0 +1,1 @@
+//! What is in `audio/` and what became of it.

@@ -1,0 +1,143 @@
+//! What became of an occurrence, and why: the closed lists that the journal, the plan and every page share.
+
+use serde::{Deserialize, Serialize};
+
+/// The one final word on an occurrence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// At least 99.5 % of the expected frames were accepted by the device.
+    Played,
+    /// Some frames were accepted, too few to count as played.
+    Partial,
+    /// Left out on purpose.
+    Skipped,
+    /// Left out by a fault.
+    Missed,
+}
+
+/// Why an occurrence was not played in full. Which reasons belong to which [`Outcome`]: [`Reason::fits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names are the closed list of the brief; `zh` spells each out")]
+pub enum Reason {
+    Stopped,
+    Preempted,
+    QuietHours,
+    Hushed,
+    DeviceLost,
+    DecoderShort,
+    PowerLoss,
+    Crash,
+    MaxLength,
+    DailyLimit,
+    Overlap,
+    Cancelled,
+    Superseded,
+    Expired,
+    ClipExpired,
+    Disabled,
+    StationDown,
+    ClockUntrusted,
+    ClockJump,
+    ClipMissing,
+    ClipCorrupt,
+    DeviceUnavailable,
+    DeviceStalled,
+    SafeMode,
+}
+
+impl Reason {
+    /// Returns whether an entry with this outcome may carry this reason.
+    pub fn fits(self, outcome: Outcome) -> bool {
+        use Reason::*;
+        match outcome {
+            Outcome::Played => false,
+            Outcome::Partial => matches!(
+                self,
+                Stopped | Preempted | QuietHours | Hushed | DeviceLost | DecoderShort | PowerLoss | Crash | MaxLength
+            ),
+            Outcome::Skipped => matches!(
+                self,
+                QuietHours
+                    | DailyLimit
+                    | Overlap
+                    | Cancelled
+                    | Hushed
+                    | Stopped
+                    | Superseded
+                    | Expired
+                    | ClipExpired
+                    | Disabled
+            ),
+            Outcome::Missed => matches!(
+                self,
+                StationDown
+                    | ClockUntrusted
+                    | ClockJump
+                    | ClipMissing
+                    | ClipCorrupt
+                    | DeviceUnavailable
+                    | DeviceStalled
+                    | SafeMode
+            ),
+        }
+    }
+
+    /// The reason in the words of a village clerk.
+    pub fn zh(self) -> &'static str {
+        use Reason::*;
+        match self {
+            Stopped => "停播",
+            Preempted => "被更高优先级抢占",
+            QuietHours => "静音时段",
+            Hushed => "临时静音",
+            DeviceLost => "声卡中断",
+            DecoderShort => "音频提前结束",
+            PowerLoss => "断电",
+            Crash => "程序中断",
+            MaxLength => "超过最长播出时间",
+            DailyLimit => "超过每日播出时长",
+            Overlap => "与其他播报重叠",
+            Cancelled => "当日取消",
+            Superseded => "已被新指令取代",
+            Expired => "指令过期",
+            ClipExpired => "音频已过有效期",
+            Disabled => "已停用",
+            StationDown => "关机或程序未运行",
+            ClockUntrusted => "时间不可信",
+            ClockJump => "时钟跳变",
+            ClipMissing => "缺少音频",
+            ClipCorrupt => "音频损坏",
+            DeviceUnavailable => "没有可用声卡",
+            DeviceStalled => "声卡无响应",
+            SafeMode => "安全模式",
+        }
+    }
+}
+
+impl Outcome {
+    /// The outcome in the words of a village clerk.
+    pub fn zh(self) -> &'static str {
+        match self {
+            Self::Played => "已播",
+            Self::Partial => "部分播出",
+            Self::Skipped => "略过",
+            Self::Missed => "漏播",
+        }
+    }
+}
+
+/// How much is known about what was heard, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// The clip was decoded; nothing is known about a device.
+    Decoded,
+    /// A device accepted the frames.
+    Accepted,
+    /// The monitor of the sink carried them.
+    Monitor,
+    /// A microphone heard them.
+    Mic,
+}

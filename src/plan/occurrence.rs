@@ -1,0 +1,98 @@
+//! One announcement at one moment.
+
+use crate::{
+    outcome::Reason,
+    schedule::{AnnouncementName, Band, ClipPath, Source, Volume},
+};
+use jiff::{SignedDuration, Timestamp, civil::DateTime};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Names an occurrence for ever: derived from what falls due and when, so it survives restarts and edits.
+///
+/// `station/daily/morning@2026-06-17T06:30:00`, `manual/UUIDv7`, `command/ID`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OccurrenceId(String);
+
+impl OccurrenceId {
+    /// The id of a scheduled occurrence; `due` is local wall time.
+    pub fn scheduled(source: Source, schedule: &str, announcement: &str, due: DateTime) -> Self {
+        let source = match source {
+            Source::Station => "station",
+            Source::Town => "town",
+            Source::County => "county",
+        };
+        Self(format!("{source}/{schedule}/{announcement}@{}", due.strftime("%Y-%m-%dT%H:%M:%S")))
+    }
+
+    /// The id of a play asked for by a person.
+    pub fn manual(id: uuid::Uuid) -> Self {
+        Self(format!("manual/{id}"))
+    }
+
+    /// The id as it stands in the journal.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for OccurrenceId {
+    fn from(id: String) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for OccurrenceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the plan makes of an occurrence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is to sound.
+    Play,
+    /// It was due and is left out, for this reason (one of those that fit `skipped`).
+    Skip(Reason),
+}
+
+/// One announcement at one moment, with everything that is needed to play it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Occurrence {
+    /// Derived from source, schedule, announcement and local due.
+    pub id: OccurrenceId,
+    /// Who issued it.
+    pub source: Source,
+    /// The file's stem.
+    pub schedule: String,
+    /// The announcement's key.
+    pub announcement: AnnouncementName,
+    /// What people call it.
+    pub title: String,
+    /// When it falls due.
+    pub due: Timestamp,
+    /// The same on the wall clock of the station's zone, as the rule wrote it.
+    pub local: DateTime,
+    /// When its sound is planned to begin: due, or the end of what it waits for.
+    pub start: Timestamp,
+    /// How pressing it is.
+    pub band: Band,
+    /// Sounds first.
+    pub chime: Option<ClipPath>,
+    /// What plays, in order.
+    pub clips: Vec<ClipPath>,
+    /// Expected length of chime and clips together.
+    pub expected: SignedDuration,
+    /// How late it may still start.
+    pub grace: SignedDuration,
+    /// Cuts a running announcement of the same band.
+    pub hard: bool,
+    /// In percent of the station's volume.
+    pub volume: Volume,
+    /// For a screen beside the loudspeaker.
+    pub screen: Option<String>,
+    /// To play or to skip.
+    pub verdict: Verdict,
+}

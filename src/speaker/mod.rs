@@ -1,0 +1,3 @@
+//! The child `dalaba speaker`: sole owner of the sound device, plays prepared clips only.
+
+pub mod protocol;
