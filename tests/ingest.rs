@@ -2,7 +2,7 @@
 //!
 //! All sound is made here; nothing binary is kept. `DALABA_PROVE=1` cuts at every hundredth instead of every tenth.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use dalaba::ingest::{Prepared, Refused, run_child};
 use std::{

@@ -248,6 +248,8 @@ impl Conductor {
         let volume = self.volume_of(&occurrence);
         let ducked = occurrence.band == Band::Background && self.is_over_background(now);
         let mut entry = blank(&program, &occurrence, &revision, volume, self.clock, now.wall);
+        let expected = super::live::length(segments.iter().map(|segment| segment.frames).sum());
+        entry.expected_ms = i64::try_from(expected.as_millis()).unwrap_or(i64::MAX);
         entry.operator = asked.as_ref().map(|asked| asked.operator.clone());
         entry.note = asked.as_ref().and_then(|asked| asked.note.clone());
         let marked = start <= plus(now.wall, MARK);
@@ -362,13 +364,13 @@ impl Conductor {
             return;
         }
         self.ticked = Some(now.since_boot);
-        self.unticked = false;
+        let has_decided = std::mem::take(&mut self.unticked);
         let waiting = self.waiting.iter().filter(|waiting| waiting.asked.is_none());
         let waiting = waiting.map(|waiting| waiting.owed.occurrence.due);
         let armed = self.live.iter().filter(|live| live.scheduled && !live.marked);
         let open = waiting.chain(armed.map(|live| live.occurrence.due)).min();
         let at = self.cursor.map(|cursor| open.map_or(cursor, |open| open.min(cursor)));
-        if let Some(at) = at {
+        if let Some(at) = at.filter(|_| has_decided) {
             self.timeline.forget(at);
             let kept = plus(at, -KEPT);
             self.decided.retain(|_, due| *due >= kept);
@@ -409,8 +411,11 @@ impl Conductor {
                 Phase::Armed => {
                     at(before(live.begins(), MARK));
                     at(before(live.begins(), DUCK));
-                    at(plus(plus(live.begins(), signed(PATIENCE)).max(stalls), INSTANT));
+                    if !self.replacing {
+                        at(plus(plus(live.begins(), signed(PATIENCE)).max(stalls), INSTANT));
+                    }
                 }
+                Phase::Sounding | Phase::Ending(_) if self.replacing => {}
                 Phase::Sounding | Phase::Ending(_) => at(plus(stalls, INSTANT)),
                 Phase::Interrupted if live.sounded => at(live.over()),
                 Phase::Interrupted => at(plus(deadline(&live.occurrence), INSTANT)),

@@ -19,9 +19,7 @@ impl Conductor {
             }
             Word::NoDevice { .. } => {
                 self.device = Device::Missing;
-                if self.alarms.insert(Alarm::NoDevice) {
-                    self.actions.push(Action::Alarm(Alarm::NoDevice));
-                }
+                self.raise(Alarm::NoDevice);
             }
             Word::Started { occurrence, at, error_us } => self.started(now, &occurrence, at, error_us),
             Word::Progress { occurrence, frames, peak_dbfs } => self.progressed(now, &occurrence, frames, peak_dbfs),
@@ -86,9 +84,7 @@ impl Conductor {
     /// Alarms on silence where there should be sound.
     fn listen(&mut self, live: &Live) {
         match live.running.entry.peak_dbfs {
-            Some(peak) if live.frames > 0 && peak <= SILENCE && self.alarms.insert(Alarm::Silence) => {
-                self.actions.push(Action::Alarm(Alarm::Silence));
-            }
+            Some(peak) if live.frames > 0 && peak <= SILENCE => self.raise(Alarm::Silence),
             Some(_) if live.frames > 0 => self.clear(Alarm::Silence),
             _ => {}
         }

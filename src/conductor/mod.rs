@@ -502,8 +502,12 @@ impl Conductor {
 
     fn enter_safe_mode(&mut self, now: &Reading) {
         self.safe_until = Some(plus(now.wall, SAFE));
-        if self.alarms.insert(Alarm::SafeMode) {
-            self.actions.push(Action::Alarm(Alarm::SafeMode));
+        self.raise(Alarm::SafeMode);
+    }
+
+    fn raise(&mut self, alarm: Alarm) {
+        if self.alarms.insert(alarm) {
+            self.actions.push(Action::Alarm(alarm));
         }
     }
 

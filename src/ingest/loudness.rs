@@ -16,9 +16,19 @@ pub(super) struct Reading {
 pub(super) struct Meter(EbuR128);
 
 impl Meter {
-    /// Returns a meter; none where nothing measures such a stream.
+    /// Returns a meter of loudness and true peak; none where nothing measures such a stream.
     pub fn new(rate: u32, channels: u32) -> Option<Self> {
         EbuR128::new(channels, rate, Mode::I | Mode::TRUE_PEAK).ok().map(Self)
+    }
+
+    /// Returns a meter of loudness alone, at half the cost; what it says of the peak is nothing.
+    pub fn of_loudness(rate: u32, channels: u32) -> Option<Self> {
+        EbuR128::new(channels, rate, Mode::I).ok().map(Self)
+    }
+
+    /// Returns the integrated loudness so far.
+    pub fn lufs(&self) -> Option<f64> {
+        self.0.loudness_global().ok().filter(|lufs| lufs.is_finite())
     }
 
     /// Takes interleaved samples.
@@ -30,11 +40,13 @@ impl Meter {
     /// Returns the reading so far.
     pub fn read(&self) -> Reading {
         let peak = (0..self.0.channels()).filter_map(|channel| self.0.true_peak(channel).ok()).fold(0.0, f64::max);
-        Reading {
-            lufs: self.0.loudness_global().ok().filter(|lufs| lufs.is_finite()),
-            dbtp: 20.0 * peak.max(1e-6).log10(),
-        }
+        Reading { lufs: self.lufs(), dbtp: decibels(peak) }
     }
+}
+
+/// Returns a factor in decibels; silence is −120.
+pub(super) fn decibels(factor: f64) -> f64 {
+    20.0 * factor.max(1e-6).log10()
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub struct Prepared {
     pub true_peak_dbtp: f64,
     /// Loudness of the one channel that is played: what the gain is reckoned from.
     pub mix_lufs: Option<f64>,
-    /// True peak of the one channel that is played.
+    /// True peak of the one channel that is played; reckoned from its samples where there are several channels.
     pub mix_dbtp: f64,
     /// Short, lower-case: `mp3`.
     pub codec: String,

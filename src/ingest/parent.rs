@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader},
     process::Command,
     time::timeout,
 };
@@ -64,10 +64,7 @@ pub async fn run_child(program: &Path, file: &Path, out: Option<&Path>) -> Resul
 }
 
 /// Reads what the child says; none if it ended without a verdict.
-async fn listen(
-    words: &mut (impl Unpin + tokio::io::AsyncBufRead),
-    whole: Duration,
-) -> Result<Option<Verdict>, Refused> {
+async fn listen(words: &mut (impl AsyncBufRead + Unpin), whole: Duration) -> Result<Option<Verdict>, Refused> {
     let mut line = String::new();
     let first = timeout(FIRST_SOUND, words.read_line(&mut line)).await.map_err(|_| Refused::TooSlow)?;
     if first.is_ok() && line.trim_end() == DECODING {

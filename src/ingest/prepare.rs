@@ -4,7 +4,7 @@
 
 use super::{
     Refused,
-    loudness::{Meter, Reading},
+    loudness::{Meter, Reading, decibels},
 };
 use crate::plan::RATE;
 use flac_codec::encode::{FlacSampleWriter, Options};
@@ -52,6 +52,7 @@ struct Stream {
     channels: Meter,
     /// None where there is one channel: then it is the mix.
     mix: Option<Meter>,
+    mix_peak: f32,
     to_rate: Option<ToRate>,
     mono: Vec<f32>,
 }
@@ -82,6 +83,7 @@ impl Preparation {
         }
         if let Some(meter) = &mut stream.mix {
             meter.add(&stream.mono);
+            stream.mix_peak = stream.mono.iter().fold(stream.mix_peak, |peak, sample| peak.max(sample.abs()));
         }
         match &mut stream.to_rate {
             Some(to_rate) => to_rate.push(&stream.mono, trimmed),
@@ -103,7 +105,13 @@ impl Preparation {
             return Err(Refused::Cancels);
         }
         let channels = stream.channels.read();
-        Ok(Sound { frames, channels, mix: stream.mix.map_or(channels, |meter| meter.read()) })
+        // Between its samples the mix rises as far above them as the channels do: the mix is no sharper than they are.
+        let excess = channels.dbtp - decibels(f64::from(self.peak));
+        let mix = stream.mix.map_or(channels, |meter| Reading {
+            lufs: meter.lufs(),
+            dbtp: (decibels(f64::from(stream.mix_peak)) + excess).min(channels.dbtp),
+        });
+        Ok(Sound { frames, channels, mix })
     }
 }
 
@@ -113,7 +121,8 @@ impl Stream {
         let meter = |channels| Meter::new(rate, channels).ok_or_else(strange);
         Ok(Self {
             channels: meter(channels)?,
-            mix: if channels == 1 { None } else { Some(meter(1)?) },
+            mix: if channels == 1 { None } else { Some(Meter::of_loudness(rate, 1).ok_or_else(strange)?) },
+            mix_peak: 0.0,
             to_rate: if rate == RATE { None } else { Some(ToRate::new(rate).ok_or_else(strange)?) },
             mono: Vec::new(),
         })
@@ -273,7 +282,10 @@ impl Trimmed {
 }
 
 fn open_flac(file: File) -> Result<FlacSampleWriter<BufWriter<File>>, Refused> {
-    let options = Options::fast().no_padding().no_seektable();
+    // Half an ordinary file's size at the least effort: what is written once is read from a local disk.
+    let options =
+        Options::fast().no_padding().no_seektable().block_size(4096).and_then(|fast| fast.max_partition_order(2));
+    let options = options.map_err(|error| Refused::NoRoom { why: error.to_string() })?;
     FlacSampleWriter::new(BufWriter::new(file), options, RATE, 16, 1, None).map_err(flac_failed)
 }
 

@@ -235,7 +235,7 @@ impl Year {
             program: 0,
             edits: 0,
             dies_after: None,
-            history: vec![(OPENING, 0)],
+            history: Vec::new(),
             clouded: Vec::new(),
             heard: BTreeMap::new(),
             asked: 0,
@@ -353,7 +353,9 @@ impl Year {
             Later::DeviceBack => self.speaker.has_device = true,
             Later::SpeakerGone => self.lose_speaker(),
             Later::Nap => {
-                self.is_asleep = false;
+                if std::mem::take(&mut self.is_asleep) {
+                    self.stepped = self.now;
+                }
                 self.tell(Event::Woke);
             }
         }
@@ -418,13 +420,12 @@ impl Year {
             }
             Fault::TornClip => {
                 for sound in &mut self.speaker.sounds {
-                    sound.torn_at = Some(u64::from(RATE) * 4);
+                    sound.torn_at = Some(sound.accepted(self.now) + u64::from(RATE) * 4);
                 }
             }
             Fault::Edit => {
                 self.program = usize::try_from(self.dice.below(village::VERSIONS as u64)).expect("small");
                 self.edits += 1;
-                self.history.push((self.now, self.program));
                 if self.daemon.is_some() {
                     self.record_version();
                     let program = Arc::clone(&self.programs[self.program]);
@@ -550,6 +551,7 @@ impl Year {
     fn record_version(&mut self) {
         let program = Arc::clone(&self.programs[self.program]);
         self.disk.versions.push((self.reading().wall, self.revision(), program));
+        self.history.push((self.now, self.program));
     }
 
     fn lose_speaker(&mut self) {
@@ -735,18 +737,19 @@ impl Year {
         }
         let is_known = self.offset.abs() <= 2 * SECOND && self.now > self.stepped + 4 * SECOND;
         let is_civil = sounding.range(..Band::Emergency).next().is_some();
-        if is_known && is_civil {
-            let at = self.zone.to_datetime(stamp(self.now - SECOND));
-            let clock = self.daemon.as_ref().map(|daemon| daemon.status(self.reading()).clock);
-            let hours = &self.programs[self.program].hours;
-            if hours.is_quiet(at)
-                && hours.is_quiet(self.zone.to_datetime(stamp(self.now)))
-                && clock.is_some_and(|clock| clock != ClockState::Untrusted)
-            {
-                let ids: Vec<_> =
-                    self.speaker.sounds.iter().map(|sound| sound.playout.occurrence.to_string()).collect();
-                self.accuse(&format!("sounds in quiet hours: {ids:?}"));
-            }
+        if !is_known || !is_civil {
+            return;
+        }
+        let hours = &self.programs[self.program].hours;
+        // The fade may last a moment into them.
+        let is_quiet = |at: Micros| hours.is_quiet(self.zone.to_datetime(stamp(at)));
+        let clock = || self.daemon.as_ref().map(|daemon| daemon.status(self.reading()).clock);
+        if is_quiet(self.now)
+            && is_quiet(self.now - SECOND)
+            && clock().is_some_and(|clock| clock != ClockState::Untrusted)
+        {
+            let ids: Vec<_> = self.speaker.sounds.iter().map(|sound| sound.playout.occurrence.to_string()).collect();
+            self.accuse(&format!("sounds in quiet hours: {ids:?}"));
         }
     }
 
