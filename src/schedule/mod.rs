@@ -1,6 +1,6 @@
 //! What plays and when: one file of announcements and rules.
 //!
-//! Pure values. Text becomes a [`Schedule`] and its [`Finding`]s in [`file`]; moments are found in [`crate::plan`].
+//! Pure values. Text becomes a [`Schedule`] and its [`Finding`]s in [`mod@file`]; moments are found in [`crate::plan`].
 
 mod announcement;
 pub mod file;
