@@ -130,3 +130,52 @@ fn is_token(headers: &HeaderMap, token: &str) -> bool {
     // Compared in time that does not depend on where the first difference is.
     given.len() == token.len() && given.bytes().zip(token.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_this_machines_own_names_are_served() {
+        for (host, served) in [
+            ("127.0.0.1:8650", true),
+            ("localhost:8650", true),
+            ("[::1]:8650", true),
+            ("127.0.0.1", false),
+            ("127.0.0.1:80", false),
+            ("evil.example:8650", false),
+            ("localhost.evil.example:8650", false),
+        ] {
+            assert_eq!(is_this_machine(&headers(&[(header::HOST, host)]), 8650), served, "{host}");
+        }
+        assert!(!is_this_machine(&HeaderMap::new(), 8650));
+    }
+
+    #[test]
+    fn a_change_comes_from_this_page_alone() {
+        for (origin, allowed) in [
+            (Some("http://localhost:8650"), true),
+            (Some("http://evil.example"), false),
+            (Some("https://localhost:8650"), false),
+            (Some("null"), false),
+            (None, false),
+        ] {
+            let mut sent = headers(&[(header::HOST, "localhost:8650")]);
+            sent.extend(origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin))));
+            assert_eq!(is_from_this_page(&sent), allowed, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn the_token_must_be_whole() {
+        for (given, known) in
+            [("Bearer 0123", true), ("Bearer 0124", false), ("Bearer 012", false), ("0123", false), ("Bearer ", false)]
+        {
+            assert_eq!(is_token(&headers(&[(header::AUTHORIZATION, given)]), "0123"), known, "{given}");
+        }
+    }
+}
