@@ -1,0 +1,208 @@
+//! The binary as a person or a program meets it: what it prints where, and how it ends.
+
+mod support;
+
+use serde_json::Value;
+use support::{Said, Setup, Village, dalaba, said, wave::melody};
+
+/// A home without a sound server: nothing here sounds.
+fn home() -> Village {
+    Village::with(Setup { server: false, ..Setup::default() })
+}
+
+fn run(words: &[&str]) -> Said {
+    let mut command = dalaba();
+    command.args(words);
+    said(command)
+}
+
+const GOOD: &str = "[announcement.a]\nplay = [\"a.wav\"]\n[[rule]]\nplay = \"a\"\nat = [\"08:00\"]\n";
+
+#[test]
+fn wrong_usage_ends_with_two_and_says_how() {
+    for words in [
+        &["sing"][..],
+        &[],
+        &["run", "--volume", "11"],
+        &["plan", "--days", "many"],
+        &["plan", "--from", "2026-02-30"],
+        &["volume"],
+        &["volume", "loud"],
+        &["volume", "101"],
+        &["hush"],
+        &["hush", "--until", "soon"],
+        &["play"],
+        &["play", "a.wav", "--emergency"],
+        &["ingest"],
+        &["journal", "--on", "yesterday"],
+        &["journal", "--on", "2026-01-01", "--from", "2026-01-01"],
+    ] {
+        let said = run(words);
+        assert_eq!(said.code, 2, "{words:?}: {said:#?}");
+        assert!(said.out.is_empty() && !said.err.is_empty(), "{words:?}: {said:#?}");
+    }
+}
+
+#[test]
+fn every_mistake_in_a_schedule_is_one_finding_with_its_place_and_the_exit_code_is_one() {
+    // What is written after a good announcement, and the line on which the finding must be.
+    for (mistake, line, what) in [
+        ("volum = 80\n", 6, "an unknown key in a rule"),
+        ("grace = 2\n", 6, "a wrong type"),
+        ("grace = \"2 parsecs\"\n", 6, "an impossible length"),
+        ("except = [2026-02-30]\n", 6, "an impossible date"),
+        ("during = [\"06:00\"]\n", 6, "a window without an end"),
+        ("on = \"weekdays\"\n", 6, "an unknown day set"),
+        ("every = \"30m\"\n", 6, "two ways to say when"),
+        ("[[rule]]\nplay = \"b\"\nat = [\"09:00\"]\n", 7, "a rule that names no announcement"),
+        ("[[rule]]\nplay = \"a\"\nat = [\"25:00\"]\n", 8, "an impossible time"),
+        ("[[rule]]\nplay = \"a\"\ncron = \"* * *\"\n", 8, "a cron line of three fields"),
+        (
+            "[announcement.b]\nplay = [\"a.wav\"]\nband = \"emergency\"\n[[rule]]\nplay = \"b\"\nat = [\"9:00\"]\n",
+            8,
+            "a band no file can have",
+        ),
+        ("[announcement.b]\nplay = [\"nothing/\"]\n[[rule]]\nplay = \"b\"\nat = [\"09:00\"]\n", 7, "a missing folder"),
+        (
+            "[announcement.b]\nplay = [\"../a.wav\"]\n[[rule]]\nplay = \"b\"\nat = [\"09:00\"]\n",
+            7,
+            "a path that leaves the home",
+        ),
+    ] {
+        let mut village = home();
+        village.clip("a.wav", &melody(1, 1.0)).schedule("daily", &format!("{GOOD}{mistake}"));
+        let said = village.dalaba(["check", "--json"]);
+        assert_eq!(said.code, 1, "{what}: {said:#?}");
+        let findings = said.json();
+        let of_line: Vec<&Value> = findings.iter().filter(|finding| finding["line"] == line).collect();
+        assert!(!of_line.is_empty(), "{what}: none on line {line}: {findings:#?}");
+        for finding in &findings {
+            assert_eq!(finding["file"], "schedules/daily.toml", "{what}: {finding}");
+            assert!(finding["column"].as_u64().is_none_or(|column| column > 0), "{what}: {finding}");
+            let code = finding["code"].as_str().unwrap_or_default();
+            assert!(!code.is_empty() && code.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{what}: {finding}");
+            assert!(finding["message"].as_str().is_some_and(|message| !message.is_ascii()), "{what}: {finding}");
+        }
+    }
+}
+
+#[test]
+fn several_mistakes_are_all_reported_at_once_and_the_good_rules_still_play() {
+    let mut village = home();
+    village.clip("a.wav", &melody(1, 1.0));
+    let bad = "[[rule]]\nplay = \"a\"\nat = [\"26:00\"]\n[[rule]]\nplay = \"nobody\"\nat = [\"09:00\"]\n";
+    village.schedule("daily", &format!("{GOOD}{bad}")).schedule("other", "titel = \"x\"\n");
+    let findings = village.dalaba(["check", "--json"]).json();
+    let mut places: Vec<String> =
+        findings.iter().filter(|f| f["severity"] == "error").map(|f| format!("{}:{}", f["file"], f["line"])).collect();
+    places.sort_unstable();
+    places.dedup();
+    assert!(places.len() >= 3, "{findings:#?}");
+    let plan = village.dalaba(["plan", "--from", "2026-06-17", "--days", "1", "--json"]).json();
+    let ids: Vec<&Value> = plan.iter().map(|occurrence| &occurrence["occurrence"]).collect();
+    assert_eq!(ids, ["station/daily/a@2026-06-17T08:00:00"]);
+}
+
+#[test]
+fn a_good_home_has_no_finding_and_nothing_is_written_into_it() {
+    let mut village = home();
+    village.clip("a.wav", &melody(1, 1.0)).schedule("daily", GOOD);
+    let said = village.dalaba(["check", "--json"]).ok();
+    assert!(said.json().iter().all(|finding| finding["severity"] == "note"), "{said:#?}");
+}
+
+#[test]
+fn a_mistake_in_the_station_file_is_said_with_its_remedy() {
+    for (station, what) in [
+        ("[station]\nid = \"a\"\nname = \"甲\"\nzone = \"Asia/Shangri-La\"\n", "a zone that does not exist"),
+        ("[station]\nid = \"a\"\nname = \"甲\"\ncolour = \"red\"\n", "an unknown key"),
+        ("[station]\nid = 7\nname = \"甲\"\n", "a wrong type"),
+        ("[station]\nid = \"Bei Zhuang\"\nname = \"甲\"\n", "an id with a space"),
+        ("[station]\nname = \"甲\"\n", "no id"),
+        ("[station]\nid = \"a\"\nname = \"甲\"\n[sound]\nvolume = 180\n", "a volume above 100"),
+        ("[station]\nid = \"a\"\nname = \"甲\"\n[hours]\nquiet = [\"22:00\"]\n", "a window without an end"),
+        ("[station]\nid = \"a\"\nname = \"甲\"\n[[closed]]\ndate = 2026-02-30\n", "an impossible date"),
+        ("[station\n", "no TOML"),
+    ] {
+        let mut village = home();
+        village.file("station.toml", station);
+        let said = village.dalaba(["check", "--json"]);
+        assert_eq!(said.code, 1, "{what}: {said:#?}");
+        let findings = said.json();
+        let mine = findings.iter().find(|finding| finding["file"] == "station.toml");
+        assert!(mine.is_some_and(|f| f["severity"] == "error" && f["message"].as_str().is_some()), "{what}: {said:#?}");
+    }
+}
+
+#[test]
+fn the_plan_is_one_object_a_line_in_order_with_its_fields() {
+    let mut village = home();
+    village.clip("a.wav", &melody(1, 1.5));
+    village.schedule("daily", &format!("{GOOD}[[override]]\ndate = 2026-06-18\ncancel = \"all\"\nnote = \"停\"\n"));
+    let said = village.dalaba(["plan", "--from", "2026-06-17", "--days", "2", "--json"]).ok();
+    let [first, second] = &said.json()[..] else { panic!("{said:#?}") };
+    let expected = serde_json::json!({
+        "occurrence": "station/daily/a@2026-06-17T08:00:00", "due": "2026-06-17T08:00:00+08:00", "schedule": "daily",
+        "announcement": "a", "title": "a", "band": "normal", "clips": ["a.wav"], "expected_ms": 1500, "verdict": "play",
+        "reason": null,
+    });
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&first[field], value, "{field}: {first:#}");
+    }
+    assert_eq!((&second["verdict"], &second["reason"]), (&"skip".into(), &"cancelled".into()), "{second:#}");
+}
+
+#[test]
+fn without_a_daemon_its_commands_say_so() {
+    let village = home();
+    for words in [&["next"][..], &["stop"], &["release"], &["volume", "50"], &["play", "a.wav"]] {
+        let said = village.dalaba(words);
+        assert_eq!(said.code, 1, "{words:?}: {said:#?}");
+        assert!(said.out.is_empty() && !said.err.is_empty(), "{words:?}: {said:#?}");
+    }
+}
+
+#[test]
+fn an_empty_journal_is_no_failure() {
+    let village = home();
+    let said = village.dalaba(["journal", "--json"]).ok();
+    assert!(said.out.is_empty(), "{said:#?}");
+}
+
+#[test]
+fn what_is_not_audio_is_refused_with_a_sentence_and_what_is_has_its_facts() {
+    let mut village = home();
+    let good = village.clip("good.wav", &melody(1, 2.0)).home().join("audio/good.wav");
+    let good = good.to_str().unwrap();
+    let facts = run(&["ingest", "--json", good]).ok().json().remove(0);
+    assert_eq!(facts["duration_ms"], 2_000, "{facts:#}");
+    for field in ["title", "sha256", "codec"] {
+        assert!(facts[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {facts:#}");
+    }
+    for field in ["loudness_lufs", "true_peak_dbtp"] {
+        assert!(facts[field].as_f64().is_some_and(|level| (-40.0..3.0).contains(&level)), "{field}: {facts:#}");
+    }
+
+    let whole = support::wave::wav(&melody(1, 2.0));
+    let mut huge = whole.clone();
+    huge[40..44].copy_from_slice(&u32::MAX.to_le_bytes());
+    huge[16..20].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
+    for (name, bytes) in [
+        ("empty.mp3", &b""[..]),
+        ("page.mp3", b"<!DOCTYPE html><html><title>404</title></html>"),
+        ("header.wav", &whole[..30]),
+        ("huge.wav", &huge),
+        ("silence.wav", &support::wave::wav(&[0; 48_000])),
+    ] {
+        let file = village.file(&format!("audio/{name}"), bytes).home().join("audio").join(name);
+        let said = run(&["ingest", "--json", file.to_str().unwrap()]);
+        assert_eq!(said.code, 1, "{name}: {said:#?}");
+        assert!(said.out.is_empty() && !said.err.is_ascii(), "{name}: {said:#?}");
+        assert!(!said.err.contains("panicked"), "{name}: {said:#?}");
+    }
+
+    // One bad file does not take the facts of the good one away.
+    let bad = village.home().join("audio/page.mp3");
+    let both = run(&["ingest", "--json", bad.to_str().unwrap(), good]);
+    assert_eq!((both.code, both.json().len()), (1, 1), "{both:#?}");
+}

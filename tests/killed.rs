@@ -1,0 +1,155 @@
+//! `kill -9` at any moment: no row lost, no occurrence twice, and the sound comes back or the reason is on record.
+//!
+//! `DALABA_KILLS` says how many moments for each of daemon, speaker and both (10 unless told), `DALABA_SEED` which ones.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+use support::{
+    Village, at, count, sleep_until, soon,
+    wave::{RATE, find, melody, mix},
+};
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Victim {
+    Daemon,
+    Speaker,
+    Both,
+}
+
+/// Length of the announcement that the kill meets.
+const LONG: SignedDuration = SignedDuration::from_secs(7);
+
+/// Villages that live at a time: they mostly wait.
+const AT_ONCE: u64 = 4;
+
+#[test]
+fn a_killed_daemon_loses_nothing_and_repeats_nothing() {
+    kill_at_many_moments(Victim::Daemon);
+}
+
+#[test]
+fn a_killed_speaker_loses_nothing_and_repeats_nothing() {
+    kill_at_many_moments(Victim::Speaker);
+}
+
+#[test]
+fn a_killed_station_loses_nothing_and_repeats_nothing() {
+    kill_at_many_moments(Victim::Both);
+}
+
+/// Every kill has a village of its own: a station that starts five times in ten minutes enters safe mode.
+fn kill_at_many_moments(victim: Victim) {
+    let (kills, seed) = (count("DALABA_KILLS", 10), count("DALABA_SEED", 1));
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(kills) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= kills {
+                        break;
+                    }
+                    kill_once(victim, mix(seed ^ (number << 32)));
+                }
+            });
+        }
+    });
+}
+
+/// A short announcement, a long one two seconds later, and a short one after it; the kill comes somewhere in the long one,
+/// a little before it or a little after it.
+fn kill_once(victim: Victim, seed: u64) {
+    let mut village = Village::new();
+    let (long, bell) = (melody(seed, LONG.as_secs_f64()), melody(seed + 1, 0.8));
+    village.clip("long.wav", &long).clip("bell.wav", &bell).start();
+    let listener = village.sink().listen();
+
+    let first = soon(4);
+    let begin = first + SignedDuration::from_secs(2);
+    let last = begin + LONG + SignedDuration::from_secs(2);
+    let mut text = String::new();
+    for (name, clip, time) in [("before", "bell.wav", first), ("long", "long.wav", begin), ("after", "bell.wav", last)]
+    {
+        text += &format!(
+            "[announcement.{name}]\nplay = [\"{clip}\"]\n[[rule]]\nplay = \"{name}\"\nat = [\"{}\"]\n",
+            at(time)
+        );
+    }
+    village.schedule("daily", &text).planned("before");
+    let into = SignedDuration::from_millis(i64::try_from(mix(seed) % 7_600).expect("small") - 300);
+    let context = format!("{victim:?}, {into:#} into it, seed {seed}");
+    village.entries("before", 1);
+    sleep_until(begin + into);
+
+    let acked = village.journal_lines();
+    if victim != Victim::Daemon {
+        village.kill_speaker();
+    }
+    if victim != Victim::Speaker {
+        village.kill_daemon();
+        village.launch();
+    }
+
+    let fates: Vec<(Value, Value, Value)> = ["before", "long", "after"]
+        .map(|name| {
+            let entry = village.entries(name, 1).remove(0);
+            (entry["outcome"].clone(), entry["reason"].clone(), entry["heard_ms"].clone())
+        })
+        .into();
+    let lines = village.journal_lines();
+    assert!(lines.starts_with(&acked), "{context}: an acknowledged row is gone");
+    assert_eq!(lines.len(), 3, "{context}: {lines:#?}");
+    assert_eq!(fates[0].0, "played", "{context}");
+    assert_eq!(fates[2].0, "played", "{context}: {fates:?}");
+    village.dalaba(["journal", "--verify"]).ok();
+
+    let heard = listener.hear_out();
+    let tail = &long[long.len() - RATE..];
+    let reason = fates[1].1.as_str().unwrap_or_default();
+    match fates[1].0.as_str() {
+        Some("played") => assert_eq!(find(tail, &heard).len(), 1, "{context}: played and its end was not heard"),
+        Some("partial") => {
+            assert!(["crash", "power-loss", "device-lost"].contains(&reason), "{context}: {reason}");
+            // With seconds left the sound comes back, where the wall clock says it should be.
+            if into < SignedDuration::from_secs(2) {
+                assert_eq!(find(tail, &heard).len(), 1, "{context}: the sound did not come back");
+            }
+        }
+        fate => panic!("{context}: {fate:?} {reason}"),
+    }
+    assert_eq!(find(&bell, &heard).len(), 2, "{context}: each bell once");
+}
+
+#[test]
+fn the_sound_comes_back_where_the_wall_clock_says() {
+    let mut village = Village::new();
+    let long = melody(77, 8.0);
+    village.clip("long.wav", &long).start();
+    let listener = village.sink().listen();
+    let begin: Timestamp = soon(4);
+    village.schedule(
+        "daily",
+        &format!("[announcement.long]\nplay = [\"long.wav\"]\n[[rule]]\nplay = \"long\"\nat = [\"{}\"]\n", at(begin)),
+    );
+    sleep_until(begin + SignedDuration::from_secs(2));
+    assert!(village.kill_speaker(), "a speaker to kill");
+    let entry = village.entries("long", 1).remove(0);
+    let heard = listener.hear_out();
+    // The first second and the last are as far apart in the air as in the clip: nothing was drawn out by the gap.
+    let (start, end) = (find(&long[..RATE], &heard), find(&long[7 * RATE..], &heard));
+    let ([start], [end]) = (&start[..], &end[..]) else { panic!("{start:?} {end:?} {entry:#}") };
+    let apart = (end.at - start.at) as f64 / RATE as f64;
+    assert!((apart - 7.0).abs() < 0.25, "{apart} s apart in the air, 7 s in the clip");
+    assert_eq!((&entry["outcome"], &entry["reason"]), (&Value::from("partial"), &Value::from("crash")), "{entry:#}");
+    let missing = 8_000 - entry["heard_ms"].as_i64().unwrap();
+    assert!(missing > 40, "{entry:#}");
+}

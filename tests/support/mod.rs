@@ -1,0 +1,353 @@
+//! A village for a test: a station home in a temporary folder, its daemon, its sound.
+//!
+//! [`Village`] starts the real binary against a private null sink and asks it only what anybody can ask: commands, exit
+//! codes, the journal. It waits for events, each within [`PATIENCE`], and never for a time to have passed.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod sound;
+pub mod wave;
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+use sound::Sink;
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How long a test waits for something that must happen. Generous: a busy machine is no fault.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it looks.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// What a station is made of; every field has a default that lets everything sound.
+pub struct Setup<'a> {
+    /// `[hours] quiet`, as TOML.
+    pub quiet: String,
+    /// `[sound] output`, as TOML.
+    pub output: &'a str,
+    /// `[sound] volume`.
+    pub volume: u8,
+    /// Whether there is a sound server, with the null sink `village`.
+    pub server: bool,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { quiet: "[]".to_owned(), output: r#"["pulse:village"]"#, volume: 100, server: true }
+    }
+}
+
+/// A station in a temporary folder. Its daemon ends with it.
+pub struct Village {
+    home: TempDir,
+    sink: Option<Sink>,
+    daemon: Option<Child>,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Said {
+    /// Standard output as one JSON object a line; nothing else may be there.
+    pub fn json(&self) -> Vec<Value> {
+        self.out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}")))
+            .collect()
+    }
+
+    /// The same, after checking that the command succeeded.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{self:#?}");
+        self
+    }
+}
+
+impl Village {
+    /// A village with a sound server, no quiet hours, no clip and no schedule yet; the daemon is not running.
+    pub fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    /// A village as `setup` says.
+    pub fn with(setup: Setup<'_>) -> Self {
+        let home = tempfile::Builder::new().prefix("dalaba-village-").tempdir().expect("a temporary folder");
+        for folder in ["schedules", "audio"] {
+            fs::create_dir(home.path().join(folder)).expect("a folder in the home");
+        }
+        let Setup { quiet, output, volume, server } = setup;
+        let station = format!(
+            "[station]\nid = \"test\"\nname = \"测试村\"\n\n[hours]\nquiet = {quiet}\n\n[sound]\noutput = {output}\n\
+             volume = {volume}\n\n[panel]\nlisten = \"127.0.0.1:0\"\n"
+        );
+        fs::write(home.path().join("station.toml"), station).expect("station.toml");
+        Self { home, sink: server.then(Sink::start), daemon: None }
+    }
+
+    /// The station's home.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The private sound server.
+    pub fn sink(&self) -> &Sink {
+        self.sink.as_ref().expect("this village was set up with a sound server")
+    }
+
+    /// Puts a clip into `audio/`.
+    pub fn clip(&mut self, path: &str, samples: &[i16]) -> &mut Self {
+        self.file(&format!("audio/{path}"), wave::wav(samples))
+    }
+
+    /// Puts a schedule into `schedules/`, whole at once, as an editor saves.
+    pub fn schedule(&mut self, name: &str, text: &str) -> &mut Self {
+        self.file(&format!("schedules/{name}.toml"), text)
+    }
+
+    /// Puts any file into the home, whole at once.
+    pub fn file(&mut self, path: &str, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let path = self.home().join(path);
+        fs::create_dir_all(path.parent().expect("a file in the home has a folder")).expect("its folder");
+        let fresh = path.with_extension("fresh~");
+        fs::write(&fresh, bytes).expect("a file in the home");
+        fs::rename(&fresh, &path).expect("the file under its name");
+        self
+    }
+
+    /// Starts the daemon and does not wait.
+    pub fn launch(&mut self) -> &mut Self {
+        self.launch_at("127.0.0.1:0")
+    }
+
+    /// Starts the daemon with its page at `listen`, and does not wait.
+    pub fn launch_at(&mut self, listen: &str) -> &mut Self {
+        assert!(self.daemon.is_none(), "one daemon at a time");
+        let log = fs::File::options().create(true).append(true).open(self.log()).expect("a log file");
+        let daemon = self
+            .command(["run", "--listen", listen])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log once more"))
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts");
+        self.daemon = Some(daemon);
+        self
+    }
+
+    /// Starts the daemon and waits until it says that it is ready.
+    pub fn start(&mut self) -> &mut Self {
+        self.launch().ready()
+    }
+
+    /// Waits until the daemon says that it is ready.
+    pub fn ready(&mut self) -> &mut Self {
+        self.wait("the daemon is ready", |village| village.dalaba(["next"]).code == 0);
+        self
+    }
+
+    /// Ends the daemon as a service manager does, and waits for it.
+    pub fn shut_down(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            // It may have ended by itself.
+            rustix::process::kill_process(pid(daemon.id()), Signal::TERM).ok();
+            if !gone_within(&mut daemon, Duration::from_secs(5)) {
+                daemon.kill().ok();
+                daemon.wait().ok();
+            }
+        }
+    }
+
+    /// `kill -9` for the daemon.
+    pub fn kill_daemon(&mut self) {
+        let mut daemon = self.daemon.take().expect("a running daemon");
+        daemon.kill().expect("the daemon can be killed");
+        daemon.wait().expect("the daemon is gone");
+    }
+
+    /// `kill -9` for the speaker, if there is one at this moment.
+    pub fn kill_speaker(&self) -> bool {
+        self.speaker().is_some_and(|speaker| rustix::process::kill_process(speaker, Signal::KILL).is_ok())
+    }
+
+    /// The speaker's process.
+    pub fn speaker(&self) -> Option<Pid> {
+        let daemon = self.daemon.as_ref()?.id();
+        fs::read_dir("/proc").expect("the process table").flatten().find_map(|process| {
+            let id: u32 = process.file_name().to_str()?.parse().ok()?;
+            let words = fs::read(process.path().join("cmdline")).ok()?;
+            let is_speaker = words.split(|byte| *byte == 0).any(|word| word == b"speaker");
+            (is_speaker && parent(id)? == daemon).then(|| pid(id))
+        })
+    }
+
+    /// The daemon's process id.
+    pub fn daemon(&self) -> u32 {
+        self.daemon.as_ref().expect("a running daemon").id()
+    }
+
+    /// Whether the daemon is still there.
+    pub fn is_up(&mut self) -> bool {
+        self.daemon.as_mut().is_some_and(|daemon| daemon.try_wait().expect("its status").is_none())
+    }
+
+    /// Runs one command on this home and returns what it said.
+    pub fn dalaba<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, words: I) -> Said {
+        said(self.command(words))
+    }
+
+    /// Every final entry, oldest first.
+    pub fn journal(&self) -> Vec<Value> {
+        self.dalaba(["journal", "--json"]).ok().json()
+    }
+
+    /// The journal as stored, one entry a line.
+    pub fn journal_lines(&self) -> Vec<String> {
+        self.dalaba(["journal", "--json"]).ok().out.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until `announcement` has `count` final entries, and returns them.
+    pub fn entries(&self, announcement: &str, count: usize) -> Vec<Value> {
+        let mut found = Vec::new();
+        self.wait(&format!("{count} entries of {announcement}"), |village| {
+            found = village.journal();
+            found.retain(|entry| entry["announcement"] == announcement);
+            found.len() >= count
+        });
+        assert_eq!(found.len(), count, "{found:#?}");
+        found
+    }
+
+    /// Waits until the plan in force begins with `announcement`: an edit has arrived.
+    pub fn planned(&self, announcement: &str) -> &Self {
+        self.wait(&format!("{announcement} is next"), |village| {
+            let said = village.dalaba(["next", "--json"]);
+            said.code == 0 && said.json().first().is_some_and(|next| next["announcement"] == announcement)
+        });
+        self
+    }
+
+    /// Waits until something has happened: a row is written, or sound flows.
+    pub fn wait(&self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
+        let since = dalaba::clock::monotonic();
+        while !happened(self) {
+            assert!(since.elapsed() < PATIENCE, "in vain: {what}");
+            thread::sleep(GLANCE);
+        }
+    }
+
+    fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, words: I) -> Command {
+        let mut command = dalaba();
+        command.args(words).arg("--home").arg(self.home());
+        match &self.sink {
+            Some(sink) => command.env("PULSE_SERVER", sink.server()),
+            None => command.env("PULSE_SERVER", "unix:/nonexistent"),
+        };
+        command
+    }
+
+    fn log(&self) -> PathBuf {
+        self.home().join("daemon.log")
+    }
+}
+
+impl Drop for Village {
+    fn drop(&mut self) {
+        self.shut_down();
+        if thread::panicking() {
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            let journal = self.dalaba(["journal", "--json"]).out;
+            eprintln!("--- the daemon said\n{log}--- the journal holds\n{journal}---");
+        }
+    }
+}
+
+/// The program under test.
+pub fn dalaba() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dalaba"));
+    command.stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+/// Runs a command to its end.
+pub fn said(mut command: Command) -> Said {
+    let output = command.output().expect("the program runs");
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+        err: String::from_utf8(output.stderr).expect("standard error is UTF-8"),
+    }
+}
+
+/// The wall time so many seconds from now, on a whole second.
+pub fn soon(seconds: i64) -> Timestamp {
+    let now = dalaba::clock::wall();
+    Timestamp::from_second(now.as_second() + seconds).expect("a time near now")
+}
+
+/// A moment as a rule of the station's zone writes it: `06:30:05`.
+pub fn at(moment: Timestamp) -> String {
+    moment.to_zoned_datetime(zone()).strftime("%H:%M:%S").to_string()
+}
+
+/// A window around now, in the station's zone, as `[hours] quiet` writes it.
+pub fn around_now() -> String {
+    let minute = |hours| {
+        let moment = dalaba::clock::wall() + SignedDuration::from_hours(hours);
+        moment.to_zoned_datetime(zone()).strftime("%H:%M").to_string()
+    };
+    format!("{}-{}", minute(-2), minute(2))
+}
+
+/// Sleeps until the wall clock shows `moment`; only to choose when a fault strikes, never to await an effect.
+pub fn sleep_until(moment: Timestamp) {
+    let left = moment.duration_since(dalaba::clock::wall());
+    thread::sleep(Duration::try_from(left).unwrap_or_default());
+}
+
+/// The number in an environment variable, or `default`.
+pub fn count(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a whole number"))
+}
+
+/// The station's zone.
+pub fn zone() -> TimeZone {
+    TimeZone::get("Asia/Shanghai").expect("a zone of the bundled database")
+}
+
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(id.try_into().expect("a process id")).expect("not zero")
+}
+
+fn parent(id: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name stands in brackets and may hold anything; state and parent follow it.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn gone_within(child: &mut Child, patience: Duration) -> bool {
+    let since = dalaba::clock::monotonic();
+    while since.elapsed() < patience {
+        if child.try_wait().expect("its status").is_some() {
+            return true;
+        }
+        thread::sleep(GLANCE);
+    }
+    false
+}
