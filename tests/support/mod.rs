@@ -9,7 +9,8 @@ pub mod sound;
 pub mod wave;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use rustix::process::{Pid, Signal};
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sound::Sink;
 use std::{
@@ -165,8 +166,7 @@ impl Village {
     /// Ends the daemon as a service manager does, and waits for it.
     pub fn shut_down(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
-            // It may have ended by itself.
-            rustix::process::kill_process(pid(daemon.id()), Signal::TERM).ok();
+            ask_to_end(&daemon);
             if !gone_within(&mut daemon, Duration::from_secs(5)) {
                 daemon.kill().ok();
                 daemon.wait().ok();
@@ -182,11 +182,13 @@ impl Village {
     }
 
     /// `kill -9` for the speaker, if there is one at this moment.
+    #[cfg(target_os = "linux")]
     pub fn kill_speaker(&self) -> bool {
-        self.speaker().is_some_and(|speaker| rustix::process::kill_process(speaker, Signal::KILL).is_ok())
+        self.speaker().is_some_and(|speaker| kill_process(speaker, Signal::KILL).is_ok())
     }
 
     /// The speaker's process.
+    #[cfg(target_os = "linux")]
     pub fn speaker(&self) -> Option<Pid> {
         let daemon = self.daemon.as_ref()?.id();
         fs::read_dir("/proc").expect("the process table").flatten().find_map(|process| {
@@ -200,6 +202,15 @@ impl Village {
     /// The daemon's process id.
     pub fn daemon(&self) -> u32 {
         self.daemon.as_ref().expect("a running daemon").id()
+    }
+
+    /// A line of the daemon's `/proc` status in KiB: `VmRSS` is what it holds now, `VmHWM` the most it ever held.
+    #[cfg(target_os = "linux")]
+    pub fn memory(&self, what: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon())).expect("the daemon's status");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.expect("a line in kB").parse().expect("a number")
     }
 
     /// Whether the daemon is still there.
@@ -331,10 +342,21 @@ pub fn zone() -> TimeZone {
     TimeZone::get("Asia/Shanghai").expect("a zone of the bundled database")
 }
 
+#[cfg(unix)]
+fn ask_to_end(daemon: &Child) {
+    // It may have ended by itself.
+    kill_process(pid(daemon.id()), Signal::TERM).ok();
+}
+
+#[cfg(not(unix))]
+fn ask_to_end(_: &Child) {}
+
+#[cfg(unix)]
 fn pid(id: u32) -> Pid {
     Pid::from_raw(id.try_into().expect("a process id")).expect("not zero")
 }
 
+#[cfg(target_os = "linux")]
 fn parent(id: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The name stands in brackets and may hold anything; state and parent follow it.

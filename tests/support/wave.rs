@@ -26,22 +26,25 @@ pub fn mix(seed: u64) -> u64 {
 
 /// The samples as a mono 16-bit WAV file.
 pub fn wav(samples: &[i16]) -> Vec<u8> {
-    let bytes = u32::try_from(samples.len() * 2).expect("a short clip");
-    let rate = RATE as u32;
-    let mut file = Vec::with_capacity(44 + samples.len() * 2);
-    file.extend_from_slice(b"RIFF");
-    file.extend_from_slice(&(36 + bytes).to_le_bytes());
+    let mut file = header(RATE as u32, 16, u32::try_from(samples.len() * 2).expect("a short clip"));
+    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    file
+}
+
+/// The first 44 bytes of a mono WAV file whose samples take `bytes`.
+pub fn header(rate: u32, bits: u16, bytes: u32) -> Vec<u8> {
+    let width = bits / 8;
+    let mut file = Vec::from(*b"RIFF");
+    file.extend_from_slice(&bytes.saturating_add(36).to_le_bytes());
     file.extend_from_slice(b"WAVEfmt ");
     file.extend_from_slice(&16_u32.to_le_bytes());
     file.extend_from_slice(&[1, 0, 1, 0]);
     file.extend_from_slice(&rate.to_le_bytes());
-    file.extend_from_slice(&(rate * 2).to_le_bytes());
-    file.extend_from_slice(&[2, 0, 16, 0]);
+    file.extend_from_slice(&(rate * u32::from(width)).to_le_bytes());
+    file.extend_from_slice(&width.to_le_bytes());
+    file.extend_from_slice(&bits.to_le_bytes());
     file.extend_from_slice(b"data");
     file.extend_from_slice(&bytes.to_le_bytes());
-    for sample in samples {
-        file.extend_from_slice(&sample.to_le_bytes());
-    }
     file
 }
 
