@@ -216,6 +216,7 @@ pub enum Close {
 #[derive(Debug, Default)]
 pub struct Meter {
     frames: AtomicU64,
+    missing: AtomicU64,
     /// Bits of the highest absolute value; for positive floats the order of bits is the order of values.
     peak: AtomicU32,
 }
@@ -224,6 +225,11 @@ impl Meter {
     /// Returns the frames handed over, missing ones left out.
     pub fn frames(&self) -> u64 {
         self.frames.load(Relaxed)
+    }
+
+    /// Returns the frames for which its files had no sample.
+    pub fn missing(&self) -> u64 {
+        self.missing.load(Relaxed)
     }
 
     /// Returns the highest absolute sample handed over.
@@ -356,7 +362,7 @@ impl Voice {
             return;
         }
         let mut at = 0;
-        let (mut accepted, mut peak) = (0, 0.0_f32);
+        let (mut accepted, mut missing, mut peak) = (0, 0, 0.0_f32);
         while at < mix.len() {
             // Asked in this order: what was pushed before the ring was given up is seen.
             let abandoned = self.samples.is_abandoned();
@@ -393,6 +399,8 @@ impl Voice {
                     *out += sample;
                     peak = peak.max(sample.abs());
                     accepted += 1;
+                } else {
+                    missing += 1;
                 }
             }
             chunk.commit_all();
@@ -410,6 +418,7 @@ impl Voice {
             }
         }
         self.meter.frames.fetch_add(accepted, Relaxed);
+        self.meter.missing.fetch_add(missing, Relaxed);
         self.meter.peak.fetch_max(peak.to_bits(), Relaxed);
     }
 
