@@ -10,6 +10,7 @@ use dalaba::{
     speaker::protocol::{End, Order, Playout, Segment, Word, read_frame, write_frame},
 };
 use jiff::{SignedDuration, Timestamp};
+use sound::{RATE, SoundServer, find, noise, peak};
 use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -17,7 +18,6 @@ use std::{
     thread,
     time::Duration,
 };
-use sound::{RATE, SoundServer, find, noise, peak};
 
 struct Speaker {
     child: Child,
@@ -105,10 +105,8 @@ fn an_announcement_sounds_complete_in_order_at_its_level_and_time() {
     let folder = tempfile::tempdir().unwrap();
     let server = SoundServer::start(folder.path());
     let (chime, voice) = (noise(1, RATE / 2), noise(2, 2 * RATE + 123));
-    let segments = vec![
-        prepared(folder.path(), "chime.flac", &chime, 1.0),
-        prepared(folder.path(), "voice.flac", &voice, 0.5),
-    ];
+    let segments =
+        vec![prepared(folder.path(), "chime.flac", &chime, 1.0), prepared(folder.path(), "voice.flac", &voice, 0.5)];
     let mut speaker = Speaker::ready(&server);
     let recording = server.record();
     let playout = Playout { gain: 0.5, ..playout(segments, soon()) };
@@ -207,4 +205,29 @@ fn after_the_death_of_the_server_it_re_enters_where_the_clock_says() {
     assert!(late.abs() < SignedDuration::from_millis(5), "{late}");
     let tail = find(&recording.wait(RATE / 4), &voice[11 * RATE..]);
     assert!(tail.correlation > 0.9, "{tail:?}");
+}
+
+#[test]
+fn the_outputs_are_listed_by_name_and_a_test_tone_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = SoundServer::start(folder.path());
+    let devices = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dalaba"));
+        command.arg("devices").args(arguments).envs(server.env()).output().unwrap()
+    };
+    let listed = devices(&["--json"]);
+    let line = r#"{"name":"pulse:village","title":"#;
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.lines().any(|found| found.starts_with(line) && found.ends_with(r#""default":true}"#)), "{listed}");
+
+    let recording = server.record();
+    assert!(devices(&["--test", "default"]).status.success());
+    let heard = recording.wait(RATE / 4);
+    let sounding = heard.iter().filter(|sample| sample.abs() > 0.05).count();
+    assert!(sounding > RATE, "{sounding} samples of tone");
+    for wrong in ["pulse:no-such-sink", "alsa:null", "nonsense"] {
+        let refused = devices(&["--test", wrong]);
+        assert!(!refused.status.success(), "{wrong}");
+        assert!(String::from_utf8(refused.stderr).unwrap().contains(wrong), "{wrong}");
+    }
 }

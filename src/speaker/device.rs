@@ -126,7 +126,12 @@ pub fn open(output: &str, air: i64) -> Result<Output, DeviceError> {
             None,
         )
     } else {
-        device.build_output_stream::<f32, _, _>(config, move |out, info| callback.fill(out, info, |s| s), on_error, None)
+        device.build_output_stream::<f32, _, _>(
+            config,
+            move |out, info| callback.fill(out, info, |s| s),
+            on_error,
+            None,
+        )
     }
     .map_err(|error| refused(error.to_string()))?;
     stream.play().map_err(|error| refused(error.to_string()))?;

@@ -56,6 +56,8 @@ const PROGRESS: i64 = SECOND / 2;
 const RING: usize = RATE as usize * 5 / 2;
 /// So much of it is filled before a voice is armed.
 const PRIMED: usize = RATE as usize / 4;
+/// How long an announcement waits for a device at least, however short it is.
+const UNSTARTED: i64 = 10 * SECOND;
 /// How long the end of the input may take to become silence.
 const LAST_FADE: i64 = SECOND * 35 / 100;
 
@@ -483,7 +485,8 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
                 Stage::Armed => {
                     let gone = match item.origin {
                         Some(origin) => now - origin >= length,
-                        None => wall - item.start() >= length.max(SECOND),
+                        // The daemon stops it when its grace is over; this only ends what nobody stops.
+                        None => wall - item.start() >= length.max(UNSTARTED),
                     };
                     if item.gate().is_some_and(|gate| gate <= wall) {
                         words.push(item.end(End::Gate, wall));
