@@ -45,6 +45,17 @@ pub fn monotonic() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// Returns the wall clock's time in nanoseconds since 1970, for the sound callback: no allocation, no lock.
+pub fn wall_nanos() -> i64 {
+    i64::try_from(wall().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// Returns the monotonic clock in nanoseconds since this process first asked.
+pub fn steady_nanos() -> i64 {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(monotonic);
+    i64::try_from(monotonic().duration_since(*START).as_nanos()).unwrap_or(i64::MAX)
+}
+
 #[cfg(unix)]
 mod platform {
     use super::{Reading, wall};

@@ -1,0 +1,233 @@
+//! The child `dalaba speaker` with a real sound server: orders in, sound out.
+
+#[path = "support/rig.rs"]
+mod sound;
+
+use dalaba::{
+    clock,
+    plan::OccurrenceId,
+    schedule::Band,
+    speaker::protocol::{End, Order, Playout, Segment, Word, read_frame, write_frame},
+};
+use jiff::{SignedDuration, Timestamp};
+use sound::{RATE, SoundServer, find, noise, peak};
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+struct Speaker {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    words: Receiver<Word>,
+}
+
+impl Speaker {
+    fn start(server: &SoundServer) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dalaba"))
+            .arg("speaker")
+            .envs(server.env())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdin, mut stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        let (said, words) = mpsc::channel();
+        thread::spawn(move || {
+            while let Ok(Some(word)) = read_frame(&mut stdout) {
+                let _ = said.send(word);
+            }
+        });
+        let mut speaker = Self { child, stdin, words };
+        speaker.order(Order::Open { outputs: vec![format!("pulse:{}", sound::SINK)], latency_offset_us: 0 });
+        speaker
+    }
+
+    fn ready(server: &SoundServer) -> Self {
+        let mut speaker = Self::start(server);
+        assert_eq!(speaker.word(), Word::Ready { device: format!("pulse:{}", sound::SINK) });
+        speaker
+    }
+
+    fn order(&mut self, order: Order) {
+        write_frame(self.stdin.as_mut().unwrap(), &order).unwrap();
+    }
+
+    fn word(&mut self) -> Word {
+        self.words.recv_timeout(Duration::from_secs(60)).expect("the speaker lives and says something")
+    }
+
+    /// Waits for a word that is not mere progress.
+    fn news(&mut self) -> Word {
+        loop {
+            match self.word() {
+                Word::Progress { .. } | Word::Underrun { .. } => {}
+                word => return word,
+            }
+        }
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn playout(segments: Vec<Segment>, start: Timestamp) -> Playout {
+    Playout {
+        occurrence: OccurrenceId::from("manual/1".to_owned()),
+        band: Band::Normal,
+        segments,
+        start,
+        skip_frames: 0,
+        gain: 1.0,
+        not_after: None,
+    }
+}
+
+fn prepared(folder: &Path, name: &str, samples: &[f32], gain: f32) -> Segment {
+    let file: PathBuf = folder.join(name);
+    sound::write_prepared(&file, samples);
+    Segment { file, frames: samples.len() as u64, gain }
+}
+
+fn soon() -> Timestamp {
+    clock::wall() + SignedDuration::from_millis(2500)
+}
+
+#[test]
+fn an_announcement_sounds_complete_in_order_at_its_level_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = SoundServer::start(folder.path());
+    let (chime, voice) = (noise(1, RATE / 2), noise(2, 2 * RATE + 123));
+    let segments =
+        vec![prepared(folder.path(), "chime.flac", &chime, 1.0), prepared(folder.path(), "voice.flac", &voice, 0.5)];
+    let mut speaker = Speaker::ready(&server);
+    let recording = server.record();
+    let playout = Playout { gain: 0.5, ..playout(segments, soon()) };
+    let (id, frames) = (playout.occurrence.clone(), playout.frames());
+    speaker.order(Order::Play(playout));
+    let Word::Started { occurrence, error_us, .. } = speaker.news() else { panic!("starts") };
+    assert_eq!(occurrence, id);
+    assert!(error_us.abs() <= 30, "{error_us} µs");
+    let ended = speaker.news();
+    let Word::Ended { frames: accepted, end, peak_dbfs, .. } = &ended else { panic!("{ended:?}") };
+    assert_eq!((*accepted, *end), (frames, End::Finished));
+    assert!((-30.0..-6.0).contains(peak_dbfs), "{peak_dbfs}");
+
+    let heard = recording.wait(RATE / 2);
+    let (first, second) = (find(&heard, &chime), find(&heard, &voice));
+    for (name, part, gain_db) in [("chime", first, -6.02), ("voice", second, -12.04)] {
+        assert!(part.correlation > 0.9, "{name}: {part:?}");
+        assert!((part.gain_db - gain_db).abs() < 0.5, "{name}: {part:?}");
+    }
+    assert_eq!(second.at - first.at, chime.len(), "no gap between chime and voice");
+    assert!(peak(&heard[..first.at]) == 0.0 && peak(&heard[second.at + voice.len()..]) == 0.0, "and nothing else");
+}
+
+#[test]
+fn a_stop_silences() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = SoundServer::start(folder.path());
+    let voice = noise(3, 20 * RATE);
+    let segments = vec![prepared(folder.path(), "voice.flac", &voice, 1.0)];
+    let mut speaker = Speaker::ready(&server);
+    let recording = server.record();
+    speaker.order(Order::Play(playout(segments, clock::wall())));
+    assert!(matches!(speaker.news(), Word::Started { .. }));
+    recording.wait(RATE / 2);
+    assert!(peak(&recording.samples()) > 0.1);
+    speaker.order(Order::StopAll);
+    let Word::Ended { end, frames, .. } = speaker.news() else { panic!("ends") };
+    assert_eq!(end, End::Stopped);
+    assert!(frames > 0 && frames < voice.len() as u64);
+    let before = recording.wait(RATE / 10).len();
+    assert!(peak(&recording.wait(RATE / 2)[before..]) == 0.0);
+}
+
+#[test]
+fn when_the_daemon_is_gone_it_falls_silent_and_exits() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = SoundServer::start(folder.path());
+    let segments = vec![prepared(folder.path(), "voice.flac", &noise(4, 20 * RATE), 1.0)];
+    let mut speaker = Speaker::ready(&server);
+    let recording = server.record();
+    speaker.order(Order::Play(playout(segments, clock::wall())));
+    assert!(matches!(speaker.news(), Word::Started { .. }));
+    recording.wait(RATE / 4);
+    drop(speaker.stdin.take());
+    let since = recording.samples().len();
+    assert_eq!(speaker.child.wait().unwrap().code(), Some(0));
+    let heard = recording.wait(RATE);
+    let last = heard.iter().rposition(|sample| *sample != 0.0).unwrap();
+    assert!(last < since + RATE / 2, "silent after {} ms", (last - since) / 48);
+}
+
+#[test]
+fn it_waits_for_a_sound_server_and_takes_it_when_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = SoundServer::absent(folder.path());
+    let mut speaker = Speaker::start(&server);
+    assert!(matches!(speaker.word(), Word::NoDevice { .. }));
+    speaker.order(Order::Ping);
+    assert_eq!(speaker.word(), Word::Pong, "told once, and still there");
+    server.appear();
+    assert!(matches!(speaker.word(), Word::Ready { .. }));
+}
+
+#[test]
+fn after_the_death_of_the_server_it_re_enters_where_the_clock_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = SoundServer::start(folder.path());
+    let voice = noise(5, 12 * RATE);
+    let segments = vec![prepared(folder.path(), "voice.flac", &voice, 1.0)];
+    let mut speaker = Speaker::ready(&server);
+    let start = soon();
+    speaker.order(Order::Play(playout(segments, start)));
+    assert!(matches!(speaker.news(), Word::Started { .. }));
+    assert!(matches!(speaker.word(), Word::Progress { .. }));
+    server.vanish();
+    assert!(matches!(speaker.news(), Word::NoDevice { .. }));
+    server.appear();
+    let recording = server.record();
+    assert!(matches!(speaker.news(), Word::Ready { .. }));
+    let Word::Started { error_us, .. } = speaker.news() else { panic!("re-enters") };
+    assert!(error_us.abs() < 3000, "{error_us} µs");
+    let Word::Ended { frames, end, at, .. } = speaker.news() else { panic!("ends") };
+    assert_eq!(end, End::DeviceLost);
+    assert!(frames > 0 && frames < voice.len() as u64);
+    let late = at.duration_since(start + SignedDuration::from_secs(12));
+    assert!(late.abs() < SignedDuration::from_millis(5), "{late}");
+    let tail = find(&recording.wait(RATE / 4), &voice[11 * RATE..]);
+    assert!(tail.correlation > 0.9, "{tail:?}");
+}
+
+#[test]
+fn the_outputs_are_listed_by_name_and_a_test_tone_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = SoundServer::start(folder.path());
+    let devices = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dalaba"));
+        command.arg("devices").args(arguments).envs(server.env()).output().unwrap()
+    };
+    let listed = devices(&["--json"]);
+    let line = r#"{"name":"pulse:village","title":"#;
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.lines().any(|found| found.starts_with(line) && found.ends_with(r#""default":true}"#)), "{listed}");
+
+    let recording = server.record();
+    assert!(devices(&["--test", "default"]).status.success());
+    let heard = recording.wait(RATE / 4);
+    let sounding = heard.iter().filter(|sample| sample.abs() > 0.05).count();
+    assert!(sounding > RATE, "{sounding} samples of tone");
+    for wrong in ["pulse:no-such-sink", "alsa:null", "nonsense"] {
+        let refused = devices(&["--test", wrong]);
+        assert!(!refused.status.success(), "{wrong}");
+        assert!(String::from_utf8(refused.stderr).unwrap().contains(wrong), "{wrong}");
+    }
+}
