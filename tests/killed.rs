@@ -13,8 +13,10 @@ use std::{
     thread,
 };
 use support::{
-    Village, at, count, sleep_until, soon,
-    wave::{RATE, find, melody, mix},
+    Village, at, count,
+    rig::RATE,
+    sleep_until, soon,
+    wave::{find, melody, mix},
 };
 
 /// Who is killed.
@@ -71,7 +73,7 @@ fn kill_once(victim: Victim, seed: u64) {
     let mut village = Village::new();
     let (long, bell) = (melody(seed, LONG.as_secs_f64()), melody(seed + 1, 0.8));
     village.clip("long.wav", &long).clip("bell.wav", &bell).start();
-    let listener = village.sink().listen();
+    let recording = village.server.record();
 
     let first = soon(4);
     let begin = first + SignedDuration::from_secs(2);
@@ -112,7 +114,7 @@ fn kill_once(victim: Victim, seed: u64) {
     assert_eq!(fates[2].0, "played", "{context}: {fates:?}");
     village.dalaba(["journal", "--verify"]).ok();
 
-    let heard = listener.hear_out();
+    let heard = recording.wait(RATE);
     let tail = &long[long.len() - RATE..];
     let reason = fates[1].1.as_str().unwrap_or_default();
     match fates[1].0.as_str() {
@@ -134,7 +136,7 @@ fn the_sound_comes_back_where_the_wall_clock_says() {
     let mut village = Village::new();
     let long = melody(77, 8.0);
     village.clip("long.wav", &long).start();
-    let listener = village.sink().listen();
+    let recording = village.server.record();
     let begin: Timestamp = soon(4);
     village.schedule(
         "daily",
@@ -143,7 +145,7 @@ fn the_sound_comes_back_where_the_wall_clock_says() {
     sleep_until(begin + SignedDuration::from_secs(2));
     assert!(village.kill_speaker(), "a speaker to kill");
     let entry = village.entries("long", 1).remove(0);
-    let heard = listener.hear_out();
+    let heard = recording.wait(RATE);
     // The first second and the last are as far apart in the air as in the clip: nothing was drawn out by the gap.
     let (start, end) = (find(&long[..RATE], &heard), find(&long[7 * RATE..], &heard));
     let ([start], [end]) = (&start[..], &end[..]) else { panic!("{start:?} {end:?} {entry:#}") };

@@ -7,8 +7,10 @@ mod support;
 use serde_json::Value;
 use std::net::TcpListener;
 use support::{
-    Setup, Village, around_now, at, soon,
-    wave::{RATE, find, header, melody, peak, wav},
+    Setup, Village, around_now, at,
+    rig::{RATE, peak},
+    soon,
+    wave::{find, header, melody, wav},
 };
 
 /// An announcement of one clip and the rule that plays it at `times`.
@@ -34,7 +36,7 @@ fn each_occurrence_sounds_once_and_has_one_entry_with_what_was_measured() {
     let gong = melody(9, 0.6);
     village.clip("one.wav", &clips[0]).clip("two.wav", &clips[1]).clip("three.wav", &clips[2]).clip("gong.wav", &gong);
     village.start();
-    let listener = village.sink().listen();
+    let recording = village.server.record();
     let first = soon(5);
     let times: Vec<_> = [0, 4, 8].map(|later| first + jiff::SignedDuration::from_secs(later)).into();
     let mut text = announce("one", "one.wav", &times[..1], "");
@@ -56,7 +58,7 @@ fn each_occurrence_sounds_once_and_has_one_entry_with_what_was_measured() {
         assert_eq!(entry["evidence"], "accepted", "{entry:#}");
         assert_eq!(entry["device"], "pulse:village", "{entry:#}");
     }
-    let heard = listener.hear_out();
+    let heard = recording.wait(RATE);
     let places: Vec<usize> = [&clips[0], &gong, &clips[1], &clips[2]]
         .map(|sound| {
             let hits = find(sound, &heard);
@@ -72,7 +74,7 @@ fn each_occurrence_sounds_once_and_has_one_entry_with_what_was_measured() {
 
 #[test]
 fn without_a_device_nothing_is_played_and_the_reason_is_on_record_until_one_comes() {
-    let mut village = Village::with(Setup { output: r#"["pulse:later"]"#, ..Setup::default() });
+    let mut village = Village::with(Setup { server: false, ..Setup::default() });
     let clip = melody(4, 1.0);
     village.clip("a.wav", &clip).launch();
     village.schedule("daily", &announce("lost", "a.wav", &[soon(4)], "").replace("at =", "grace = \"1s\"\nat ="));
@@ -80,12 +82,31 @@ fn without_a_device_nothing_is_played_and_the_reason_is_on_record_until_one_come
     assert_eq!(fate(&entry), "missed device-unavailable", "{entry:#}");
     assert_eq!((&entry["started"], &entry["heard_ms"]), (&Value::Null, &Value::from(0)), "{entry:#}");
 
-    village.sink().add("later");
-    let listener = village.sink().listen_to("later");
+    village.server.appear();
+    let recording = village.server.record();
     village.ready();
     village.schedule("daily", &announce("found", "a.wav", &[soon(4)], ""));
     assert_eq!(fate(&village.entries("found", 1)[0]), "played");
-    assert_eq!(find(&clip, &listener.hear_out()).len(), 1);
+    assert_eq!(find(&clip, &recording.wait(RATE)).len(), 1);
+}
+
+#[test]
+fn a_sound_card_pulled_out_and_put_back_goes_on_where_the_clock_is() {
+    let mut village = Village::new();
+    let clip = melody(14, 9.0);
+    village.clip("a.wav", &clip).start();
+    let first = village.server.record();
+    village.schedule("daily", &announce("cut", "a.wav", &[soon(4)], "")).planned("cut");
+    village.wait("sound flows", |_| peak(&first.samples()) > 0.02);
+    village.server.unplug();
+    // With the sink its monitor is gone; the new one begins with the new sink.
+    village.server.plug();
+    let second = village.server.record();
+    let entry = village.entries("cut", 1).remove(0);
+    assert_eq!(fate(&entry), "partial device-lost", "{entry:#}");
+    let heard = second.wait(RATE);
+    assert_eq!(find(&clip[8 * RATE..], &heard).len(), 1, "its end is heard: {entry:#}");
+    assert!(find(&clip[..RATE], &heard).is_empty(), "its beginning is not repeated: {entry:#}");
 }
 
 #[test]
@@ -93,19 +114,19 @@ fn a_stop_ends_what_sounds_and_holds_until_released() {
     let mut village = Village::new();
     let (long, short) = (melody(5, 8.0), melody(6, 1.0));
     village.clip("long.wav", &long).clip("short.wav", &short).start();
-    let listener = village.sink().listen();
+    let recording = village.server.record();
     let first = soon(4);
     let text = announce("long", "long.wav", &[first], "") + &announce("short", "short.wav", &[first + second(4)], "");
     village.schedule("daily", &text).planned("long");
-    village.wait("sound flows", |_| peak(&listener.so_far()) > 500);
+    village.wait("sound flows", |_| peak(&recording.samples()) > 0.02);
     village.dalaba(["stop"]).ok();
     assert_eq!(fate(&village.entries("long", 1)[0]), "partial stopped");
     assert_eq!(fate(&village.entries("short", 1)[0]), "skipped stopped");
     let refused = village.dalaba(["play", "short.wav"]);
     assert_eq!(refused.code, 1, "{refused:#?}");
     assert!(!refused.err.is_empty(), "a refusal says why");
-    let heard = listener.hear_out();
-    assert!(peak(&heard[heard.len() - RATE / 2..]) < 50, "silence after a stop");
+    let heard = recording.wait(RATE);
+    assert!(peak(&heard[heard.len() - RATE / 2..]) < 0.001, "silence after a stop");
     assert!(find(&long, &heard).is_empty() && find(&short, &heard).is_empty());
 
     village.dalaba(["release"]).ok();
@@ -114,7 +135,7 @@ fn a_stop_ends_what_sounds_and_holds_until_released() {
     assert_eq!(fate(&entry), "played", "{entry:#}");
     assert_eq!((&entry["schedule"], &entry["band"]), (&Value::from("manual"), &Value::from("urgent")), "{entry:#}");
     assert!(entry["occurrence"].as_str().unwrap().starts_with("manual/"), "{entry:#}");
-    assert_eq!(find(&short, &listener.hear_out()).len(), 1);
+    assert_eq!(find(&short, &recording.wait(RATE)).len(), 1);
 }
 
 #[test]
@@ -134,14 +155,14 @@ fn the_volume_is_heard() {
     let mut village = Village::new();
     let clip = melody(8, 1.0);
     village.clip("a.wav", &clip).start();
-    let listener = village.sink().listen();
+    let recording = village.server.record();
     village.dalaba(["play", "a.wav"]).ok();
     village.entries("a.wav", 1);
     village.dalaba(["volume", "50"]).ok();
     village.dalaba(["play", "a.wav"]).ok();
     let volumes: Vec<_> = village.entries("a.wav", 2).iter().map(|entry| entry["volume"].clone()).collect();
     assert_eq!(volumes, [100, 50]);
-    let hits = find(&clip, &listener.hear_out());
+    let hits = find(&clip, &recording.wait(RATE));
     let [full, half] = hits[..] else { panic!("{hits:?}") };
     // The gain is the cube of the percentage.
     let ratio = half.gain / full.gain;
@@ -153,21 +174,21 @@ fn quiet_hours_refuse_all_but_an_emergency() {
     let mut village = Village::with(Setup { quiet: format!("[\"{}\"]", around_now()), ..Setup::default() });
     let clip = melody(10, 1.0);
     village.clip("a.wav", &clip).start();
-    let listener = village.sink().listen();
+    let recording = village.server.record();
     village.schedule("daily", &announce("late", "a.wav", &[soon(4)], ""));
     assert_eq!(fate(&village.entries("late", 1)[0]), "skipped quiet-hours");
     let refused = village.dalaba(["play", "late"]);
     assert_eq!(refused.code, 1, "{refused:#?}");
     assert!(refused.err.contains("静音时段"), "{refused:#?}");
     assert_eq!(village.dalaba(["play", "late", "--emergency"]).code, 2, "an emergency needs a note");
-    assert!(find(&clip, &listener.hear_out()).is_empty());
+    assert!(find(&clip, &recording.wait(RATE)).is_empty());
 
     village.dalaba(["play", "late", "--emergency", "--note", "洪水"]).ok();
     village.wait("the emergency's entry", |village| village.journal().len() == 2);
     let entry = village.journal().remove(1);
     assert_eq!(fate(&entry), "played", "{entry:#}");
     assert_eq!((&entry["band"], &entry["note"]), (&Value::from("emergency"), &Value::from("洪水")), "{entry:#}");
-    assert_eq!(find(&clip, &listener.hear_out()).len(), 1);
+    assert_eq!(find(&clip, &recording.wait(RATE)).len(), 1);
 }
 
 #[test]
@@ -176,11 +197,11 @@ fn a_taken_port_does_not_end_the_broadcast() {
     let clip = melody(11, 1.0);
     village.clip("a.wav", &clip);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let listener = village.sink().listen();
+    let recording = village.server.record();
     village.schedule("daily", &announce("anyway", "a.wav", &[soon(8)], ""));
     village.launch_at(&taken.local_addr().unwrap().to_string());
     assert_eq!(fate(&village.entries("anyway", 1)[0]), "played");
-    assert_eq!(find(&clip, &listener.hear_out()).len(), 1);
+    assert_eq!(find(&clip, &recording.wait(RATE)).len(), 1);
 }
 
 #[test]
@@ -248,8 +269,8 @@ fn second(count: i64) -> jiff::SignedDuration {
 #[test]
 fn the_rig_finds_a_sound_where_it_is_and_nowhere_else() {
     let (wanted, other) = (melody(1, 1.5), melody(2, 1.5));
-    let mut recording = vec![0; 30_011];
-    recording.extend(wanted.iter().map(|sample| sample / 4));
+    let mut recording = vec![0.0; 30_011];
+    recording.extend(wanted.iter().map(|sample| sample / 4.0));
     recording.extend_from_slice(&other);
     recording.extend_from_slice(&wanted);
     let hits = find(&wanted, &recording);
@@ -263,9 +284,9 @@ fn the_rig_hears_what_is_played() {
     let mut village = Village::new();
     let clip = melody(99, 1.0);
     let file = village.clip("a.wav", &clip).home().join("audio/a.wav");
-    let listener = village.sink().listen();
-    let played = std::process::Command::new("paplay").arg(file).env("PULSE_SERVER", village.sink().server()).status();
+    let recording = village.server.record();
+    let played = std::process::Command::new("paplay").arg(file).envs(village.server.env()).status();
     assert!(played.unwrap().success());
-    assert_eq!(find(&clip, &listener.hear_out()).len(), 1);
-    assert!(find(&melody(98, 1.0), &listener.so_far()).is_empty());
+    assert_eq!(find(&clip, &recording.wait(RATE)).len(), 1);
+    assert!(find(&melody(98, 1.0), &recording.samples()).is_empty());
 }

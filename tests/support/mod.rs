@@ -5,14 +5,14 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-pub mod sound;
+pub mod rig;
 pub mod wave;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use rig::SoundServer;
 #[cfg(unix)]
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sound::Sink;
 use std::{
     ffi::OsStr,
     fs,
@@ -37,7 +37,7 @@ pub struct Setup<'a> {
     pub output: &'a str,
     /// `[sound] volume`.
     pub volume: u8,
-    /// Whether there is a sound server, with the null sink `village`.
+    /// Whether there is a sound server, with the null sink `village`, from the start.
     pub server: bool,
 }
 
@@ -50,7 +50,8 @@ impl Default for Setup<'_> {
 /// A station in a temporary folder. Its daemon ends with it.
 pub struct Village {
     home: TempDir,
-    sink: Option<Sink>,
+    /// Its private sound server, or the place where one may appear.
+    pub server: SoundServer,
     daemon: Option<Child>,
 }
 
@@ -99,7 +100,9 @@ impl Village {
              volume = {volume}\n\n[panel]\nlisten = \"127.0.0.1:0\"\n"
         );
         fs::write(home.path().join("station.toml"), station).expect("station.toml");
-        Self { home, sink: server.then(Sink::start), daemon: None }
+        let room = home.path().join("sound-server");
+        let server = if server { SoundServer::start(&room) } else { SoundServer::absent(&room) };
+        Self { home, server, daemon: None }
     }
 
     /// The station's home.
@@ -107,13 +110,8 @@ impl Village {
         self.home.path()
     }
 
-    /// The private sound server.
-    pub fn sink(&self) -> &Sink {
-        self.sink.as_ref().expect("this village was set up with a sound server")
-    }
-
     /// Puts a clip into `audio/`.
-    pub fn clip(&mut self, path: &str, samples: &[i16]) -> &mut Self {
+    pub fn clip(&mut self, path: &str, samples: &[f32]) -> &mut Self {
         self.file(&format!("audio/{path}"), wave::wav(samples))
     }
 
@@ -266,10 +264,7 @@ impl Village {
     fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, words: I) -> Command {
         let mut command = dalaba();
         command.args(words).arg("--home").arg(self.home());
-        match &self.sink {
-            Some(sink) => command.env("PULSE_SERVER", sink.server()),
-            None => command.env("PULSE_SERVER", "unix:/nonexistent"),
-        };
+        command.envs(self.server.env());
         command
     }
 

@@ -1,17 +1,16 @@
 //! Sounds that can be told apart, and how to find one again in a recording.
 
-/// Samples a second, everywhere in these tests.
-pub const RATE: usize = 48_000;
+use super::rig::RATE;
 
 /// A sound of its own for every `seed`: a tone whose pitch jumps ten times a second, never twice the same way.
-pub fn melody(seed: u64, seconds: f64) -> Vec<i16> {
+pub fn melody(seed: u64, seconds: f64) -> Vec<f32> {
     let mut phase = 0.0_f64;
     (0..(seconds * RATE as f64) as usize)
         .map(|i| {
             let step = (i / (RATE / 10)) as u64;
             let pitch = 200.0 + (mix(seed << 32 | step) % 700) as f64;
             phase += pitch * std::f64::consts::TAU / RATE as f64;
-            (phase.sin() * 16_000.0) as i16
+            (phase.sin() / 2.0) as f32
         })
         .collect()
 }
@@ -25,9 +24,9 @@ pub fn mix(seed: u64) -> u64 {
 }
 
 /// The samples as a mono 16-bit WAV file.
-pub fn wav(samples: &[i16]) -> Vec<u8> {
+pub fn wav(samples: &[f32]) -> Vec<u8> {
     let mut file = header(RATE as u32, 16, u32::try_from(samples.len() * 2).expect("a short clip"));
-    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    file.extend(samples.iter().flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes()));
     file
 }
 
@@ -66,7 +65,7 @@ pub const ALIKE: f64 = 0.9;
 const COARSE: usize = 12;
 
 /// Returns every place in `recording` where `sound` is heard whole, in order.
-pub fn find(sound: &[i16], recording: &[i16]) -> Vec<Hit> {
+pub fn find(sound: &[f32], recording: &[f32]) -> Vec<Hit> {
     // A first look at a twelfth of the rate with the sound's first second; then the whole sound at every sample near by.
     let (small, long) = (coarse(&sound[..sound.len().min(RATE)]), coarse(recording));
     if long.len() < small.len() {
@@ -85,7 +84,7 @@ pub fn find(sound: &[i16], recording: &[i16]) -> Vec<Hit> {
         let best = (near.saturating_sub(COARSE)..near + COARSE)
             .filter(|at| at + sound.len() <= recording.len())
             .map(|at| {
-                let (likeness, gain) = compare(&floats(sound), &floats(&recording[at..at + sound.len()]));
+                let (likeness, gain) = compare(sound, &recording[at..at + sound.len()]);
                 Hit { at, likeness, gain }
             })
             .max_by(|a, b| a.likeness.total_cmp(&b.likeness));
@@ -95,23 +94,15 @@ pub fn find(sound: &[i16], recording: &[i16]) -> Vec<Hit> {
     hits
 }
 
-/// Returns the largest sample.
-pub fn peak(recording: &[i16]) -> u16 {
-    recording.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0)
-}
-
-fn floats(samples: &[i16]) -> Vec<f64> {
-    samples.iter().map(|sample| f64::from(*sample)).collect()
-}
-
-fn coarse(samples: &[i16]) -> Vec<f64> {
-    samples.chunks_exact(COARSE).map(|chunk| chunk.iter().map(|sample| f64::from(*sample)).sum()).collect()
+fn coarse(samples: &[f32]) -> Vec<f32> {
+    samples.chunks_exact(COARSE).map(|chunk| chunk.iter().sum()).collect()
 }
 
 /// Returns how alike two sounds of one length are, and how loud `b` is against `a`.
-fn compare(a: &[f64], b: &[f64]) -> (f64, f64) {
+fn compare(a: &[f32], b: &[f32]) -> (f64, f64) {
     let (mut product, mut of_a, mut of_b) = (0.0, 0.0, 0.0);
     for (a, b) in a.iter().zip(b) {
+        let (a, b) = (f64::from(*a), f64::from(*b));
         product += a * b;
         of_a += a * a;
         of_b += b * b;
