@@ -43,7 +43,7 @@ pub struct Playout {
     pub skip_frames: u64,
     /// Station × announcement, under the ceiling; a factor.
     pub gain: f32,
-    /// The last gate: sound is faded out here whatever the daemon does (quiet hours, longest run), and the reason.
+    /// The last gate: from here on sound is faded out (300 ms) whatever the daemon does (quiet hours, longest run), and the reason.
     pub not_after: Option<(Timestamp, Reason)>,
 }
 
@@ -57,7 +57,6 @@ impl Playout {
 /// What the daemon asks of the speaker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "one at a time, never stored in bulk")]
 pub enum Order {
     /// The first message: what to open.
     Open {
@@ -68,12 +67,12 @@ pub enum Order {
     },
     /// Arms an announcement; several may be armed, one above `background` sounds at a time.
     Play(Playout),
-    /// Fades an announcement out within 300 ms, or disarms it, and reports it ended.
+    /// Fades an announcement out within 60 ms, or disarms it, and reports it ended.
     Stop {
         /// Which.
         occurrence: OccurrenceId,
     },
-    /// Fades everything out and disarms everything.
+    /// Fades everything out within 60 ms and disarms everything.
     StopAll,
     /// Changes the gain of what sounds, over 300 ms.
     Gain {

@@ -81,7 +81,7 @@ pub fn run(inputs: &Receiver<Input>, say: impl FnMut(Word) -> bool) -> i32 {
             Err(RecvTimeoutError::Timeout) => {}
         }
         engine.tick();
-        if engine.hanging() > MAY_HANG {
+        if engine.hanging() > MAY_HANG && !engine.is_sounding() {
             return STUCK;
         }
         if engine.deaf {

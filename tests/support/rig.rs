@@ -68,6 +68,19 @@ impl SoundServer {
         }
     }
 
+    /// Takes the sink away from a server that lives on.
+    pub fn unplug(&self) {
+        let status = self.command("pactl").args(["unload-module", "module-null-sink"]).status();
+        assert!(status.is_ok_and(|status| status.success()));
+    }
+
+    /// Brings the sink back.
+    pub fn plug(&self) {
+        let sink = [format!("sink_name={SINK}"), format!("rate={RATE}"), "channels=2".into(), "format=s16le".into()];
+        let status = self.command("pactl").args(["load-module", "module-null-sink"]).args(sink).output();
+        assert!(status.is_ok_and(|out| out.status.success()));
+    }
+
     /// Returns the variables by which a child finds this server and no other.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let path = |name: &str| self.folder.join(name).display().to_string();
