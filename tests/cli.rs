@@ -153,10 +153,10 @@ fn without_a_daemon_its_commands_say_so() {
 }
 
 #[test]
-fn an_empty_journal_is_no_failure() {
-    let village = home();
-    let said = village.dalaba(["journal", "--json"]).ok();
-    assert!(said.out.is_empty(), "{said:#?}");
+fn a_home_that_never_ran_has_no_journal_and_says_so() {
+    let said = home().dalaba(["journal", "--json"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:#?}");
+    assert!(said.err.contains("还没有播出记录"), "{said:#?}");
 }
 
 #[test]
