@@ -1,1 +1,456 @@
-//! (being written)
+//! `station.toml`: who and where this station is, and its limits. Unknown keys are refused; each default stands
+//! beside its field.
+
+use crate::{
+    calendar::{DaySet, DayWindow, Hours, Weekdays, WorkingHours},
+    schedule::{Finding, Severity, Volume},
+};
+use jiff::{
+    SignedDuration,
+    civil::{Date, Weekday},
+    tz::TimeZone,
+};
+use serde::Deserialize;
+use std::net::SocketAddr;
+
+/// The file's name in the station's home.
+pub const FILE: &str = "station.toml";
+
+/// What kind of place the loudspeaker stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    #[default]
+    Village,
+    Enterprise,
+    School,
+    Shop,
+    PublicOffice,
+}
+
+/// A station's configuration, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// a-z, 0-9, '-'.
+    pub id: String,
+    /// What people call the station.
+    pub name: String,
+    /// What kind of place it is.
+    pub kind: Kind,
+    /// The named zone in which every time is meant.
+    pub zone: TimeZone,
+    /// Quiet and working hours, daily limit.
+    pub hours: Hours,
+    /// Days on which nothing scheduled sounds.
+    pub closed: Vec<Date>,
+    /// Outputs, volume, loudness.
+    pub sound: Sound,
+    /// Where the page listens.
+    pub listen: SocketAddr,
+}
+
+/// How the station sounds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sound {
+    /// In order of preference: `pulse:SINK`, `alsa:PCM`, `wasapi:NAME`, `default`.
+    pub outputs: Vec<String>,
+    /// Of the station.
+    pub volume: Volume,
+    /// No source gets past it.
+    pub ceiling: Volume,
+    /// Target of every clip, LUFS.
+    pub loudness: f64,
+    /// Sound card to air.
+    pub latency_offset: SignedDuration,
+    /// Switches an amplifier.
+    pub amplifier: Amplifier,
+}
+
+/// Command lines that switch an amplifier; no shell reads them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Amplifier {
+    /// Program and arguments; empty for none.
+    pub on: Vec<String>,
+    /// Program and arguments; empty for none.
+    pub off: Vec<String>,
+    /// Between switching on and the first sample.
+    pub warm_up: SignedDuration,
+}
+
+impl Config {
+    /// The configuration of a home that has no `station.toml` yet.
+    pub fn first_run() -> Self {
+        check(
+            Raw {
+                station: RawStation { id: "station".into(), name: "未命名站点".into(), ..RawStation::default() },
+                ..Raw::default()
+            },
+            "",
+        )
+        .expect("the defaults are a valid configuration")
+    }
+
+    /// Reads the text of a `station.toml`; returns every mistake that can be told apart.
+    pub fn parse(text: &str) -> Result<Self, Vec<Finding>> {
+        let text = text.trim_start_matches('\u{feff}');
+        let raw: Raw = toml::from_str(text).map_err(|error| {
+            let at = error.span().map(|span| place(text, span.start));
+            vec![Finding {
+                file: FILE.into(),
+                line: at.map(|(line, _)| line),
+                column: at.map(|(_, column)| column),
+                severity: Severity::Error,
+                code: if error.message().starts_with("unknown field") { "unknown-key" } else { "bad-station-file" },
+                message: format!("这一处读不懂（{}）；请对照说明改正后保存", error.message().replace('\n', " ")),
+            }]
+        })?;
+        check(raw, text)
+    }
+}
+
+/// Line and column of a byte offset, from 1, the column in characters.
+pub fn place(text: &str, offset: usize) -> (u32, u32) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Raw {
+    station: RawStation,
+    hours: RawHours,
+    closed: Vec<RawClosed>,
+    sound: RawSound,
+    panel: RawPanel,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawStation {
+    id: String,
+    name: String,
+    #[serde(default)]
+    kind: Kind,
+    /// Asia/Shanghai
+    zone: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawHours {
+    /// ["21:30-06:00"]
+    quiet: Option<Vec<String>>,
+    /// 08:00-12:00 and 13:30-17:30 on workdays
+    working: Option<Vec<RawWorking>>,
+    /// 4h
+    daily_limit: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawWorking {
+    days: RawDays,
+    times: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RawDays {
+    Named(String),
+    Weekdays(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawClosed {
+    date: toml::value::Datetime,
+    #[serde(default, rename = "note")]
+    _note: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawSound {
+    /// ["default"]
+    output: Option<Vec<String>>,
+    /// 80
+    volume: Option<i64>,
+    /// 100
+    ceiling: Option<i64>,
+    /// -16
+    loudness: Option<f64>,
+    /// 0ms
+    latency_offset: Option<String>,
+    amplifier: RawAmplifier,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawAmplifier {
+    on: Vec<String>,
+    off: Vec<String>,
+    /// 0s
+    warm_up: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawPanel {
+    /// 127.0.0.1:8650
+    listen: Option<String>,
+}
+
+fn check(raw: Raw, text: &str) -> Result<Config, Vec<Finding>> {
+    let mut faults = Faults { text, found: Vec::new() };
+    let station = raw.station;
+    if station.id.is_empty()
+        || station.id.len() > 64
+        || !station.id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    {
+        faults.add(&["id"], "bad-id", format!("站点编号“{}”只能用小写字母、数字和 -，最长 64 个字符", station.id));
+    }
+    if station.name.trim().is_empty() || station.name.chars().count() > 64 {
+        faults.add(&["name"], "bad-name", "站点名称不能为空，最长 64 个字".into());
+    }
+    let zone_name = station.zone.unwrap_or_else(|| "Asia/Shanghai".into());
+    let zone = TimeZone::get(&zone_name).unwrap_or_else(|_| {
+        faults.add(&["zone"], "unknown-zone", format!("没有名为“{zone_name}”的时区；中国大陆请写 \"Asia/Shanghai\""));
+        TimeZone::UTC
+    });
+
+    let defaults = Hours::default();
+    let quiet = raw.hours.quiet.map_or(defaults.quiet, |texts| faults.windows(&texts));
+    let working = raw.hours.working.map_or(defaults.working, |all| {
+        let one = |raw: RawWorking| WorkingHours { days: faults.days(&raw.days), times: faults.windows(&raw.times) };
+        all.into_iter().map(one).collect()
+    });
+    let daily_limit = match raw.hours.daily_limit {
+        Some(text) => faults.duration("daily-limit", &text, SignedDuration::ZERO, SignedDuration::from_hours(24)),
+        None => defaults.daily_limit,
+    };
+    let closed = raw.closed.iter().filter_map(|closed| faults.date(&closed.date)).collect();
+
+    let sound = raw.sound;
+    let outputs = sound.output.unwrap_or_else(|| vec!["default".into()]);
+    for output in &outputs {
+        let known = output == "default"
+            || ["pulse:", "alsa:", "wasapi:"]
+                .iter()
+                .any(|host| output.strip_prefix(host).is_some_and(|name| !name.is_empty()));
+        if !known {
+            let message = format!(
+                "输出“{output}”不认识；请写 \"default\"、\"pulse:名称\"、\"alsa:名称\" 或 \"wasapi:名称\"（用 dalaba devices 查看）"
+            );
+            faults.add(&["output"], "unknown-output", message);
+        }
+    }
+    if outputs.is_empty() {
+        faults.add(&["output"], "no-output", "output 至少要写一个输出，例如 [\"default\"]".into());
+    }
+    let loudness = sound.loudness.unwrap_or(-16.0);
+    if !(-36.0..=-8.0).contains(&loudness) {
+        faults.add(&["loudness"], "bad-loudness", format!("响度 {loudness} 不合适；请写 -36 到 -8 之间的数，常用 -16"));
+    }
+    let amplifier = Amplifier {
+        on: sound.amplifier.on,
+        off: sound.amplifier.off,
+        warm_up: sound.amplifier.warm_up.map_or(SignedDuration::ZERO, |text| {
+            faults.duration("warm-up", &text, SignedDuration::ZERO, SignedDuration::from_mins(1))
+        }),
+    };
+    let second = SignedDuration::from_secs(1);
+    let sound = Sound {
+        outputs,
+        volume: faults.volume("volume", sound.volume.unwrap_or(80)),
+        ceiling: faults.volume("ceiling", sound.ceiling.unwrap_or(100)),
+        loudness,
+        latency_offset: sound
+            .latency_offset
+            .map_or(SignedDuration::ZERO, |text| faults.duration("latency-offset", &text, -second, second)),
+        amplifier,
+    };
+    let listen = raw.panel.listen.unwrap_or_else(|| "127.0.0.1:8650".into());
+    let listen = match listen.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => address,
+        Ok(_) => {
+            faults.add(&["listen"], "not-loopback", "目前页面只能在本机打开；请写 \"127.0.0.1:8650\"".into());
+            SocketAddr::from(([127, 0, 0, 1], 8650))
+        }
+        Err(_) => {
+            faults.add(&["listen"], "bad-address", format!("“{listen}”不是地址；请写成 \"127.0.0.1:8650\""));
+            SocketAddr::from(([127, 0, 0, 1], 8650))
+        }
+    };
+    if !faults.found.is_empty() {
+        faults.found.sort();
+        return Err(faults.found);
+    }
+    Ok(Config {
+        id: station.id,
+        name: station.name,
+        kind: station.kind,
+        zone,
+        hours: Hours { quiet, working, daily_limit },
+        closed,
+        sound,
+        listen,
+    })
+}
+
+struct Faults<'a> {
+    text: &'a str,
+    found: Vec<Finding>,
+}
+
+impl Faults<'_> {
+    /// Adds a fault at the line where the first of `needles` stands as a key or a quoted value.
+    fn add(&mut self, needles: &[&str], code: &'static str, message: String) {
+        let at = needles.iter().find_map(|needle| {
+            self.text.match_indices(needle).map(|(at, _)| at).find(|at| {
+                let line = self.text[..*at].rsplit('\n').next().unwrap_or("");
+                !line.trim_start().starts_with('#')
+            })
+        });
+        let at = at.map(|at| place(self.text, at));
+        self.found.push(Finding {
+            file: FILE.into(),
+            line: at.map(|(line, _)| line),
+            column: at.map(|(_, column)| column),
+            severity: Severity::Error,
+            code,
+            message,
+        });
+    }
+
+    fn windows(&mut self, texts: &[String]) -> Vec<DayWindow> {
+        let mut windows = Vec::new();
+        for text in texts {
+            match text.parse() {
+                Ok(window) => windows.push(window),
+                Err(error) => self.add(&[text], "bad-window", format!("{error}")),
+            }
+        }
+        windows
+    }
+
+    fn days(&mut self, days: &RawDays) -> DaySet {
+        match days {
+            RawDays::Named(name) => match name.as_str() {
+                "every-day" => DaySet::EveryDay,
+                "workdays" => DaySet::Workdays,
+                "rest-days" => DaySet::RestDays,
+                "holidays" => DaySet::Holidays,
+                _ => {
+                    let message = format!(
+                        "日子“{name}”不认识；请写 every-day、workdays、rest-days、holidays 或 [\"mon\", \"tue\"]"
+                    );
+                    self.add(&[name], "unknown-days", message);
+                    DaySet::EveryDay
+                }
+            },
+            RawDays::Weekdays(names) => {
+                let mut week = [false; 7];
+                for name in names {
+                    match weekday(name) {
+                        Some(day) => week[usize::from(day.to_monday_zero_offset().unsigned_abs())] = true,
+                        None => self.add(
+                            &[name],
+                            "unknown-weekday",
+                            format!("星期“{name}”不认识；请写 mon tue wed thu fri sat sun"),
+                        ),
+                    }
+                }
+                DaySet::Weekdays(Weekdays(week))
+            }
+        }
+    }
+
+    fn duration(&mut self, key: &str, text: &str, least: SignedDuration, most: SignedDuration) -> SignedDuration {
+        match text.parse::<SignedDuration>() {
+            Ok(length) if (least..=most).contains(&length) => length,
+            _ => {
+                let message =
+                    format!("{key} 的时长“{text}”不合适；请写成 2m、30s、4h 这样，在 {least:#} 到 {most:#} 之间");
+                self.add(&[text, key], "bad-duration", message);
+                least
+            }
+        }
+    }
+
+    fn volume(&mut self, key: &str, percent: i64) -> Volume {
+        u8::try_from(percent).ok().and_then(|percent| Volume::try_from(percent).ok()).unwrap_or_else(|| {
+            self.add(&[key], "bad-volume", format!("{key} = {percent} 不合适；请写 0 到 100 的整数"));
+            Volume::FULL
+        })
+    }
+
+    fn date(&mut self, written: &toml::value::Datetime) -> Option<Date> {
+        let date = match (written.date, written.time, written.offset) {
+            (Some(date), None, None) => {
+                let parts = (i16::try_from(date.year), i8::try_from(date.month), i8::try_from(date.day));
+                match parts {
+                    (Ok(year), Ok(month), Ok(day)) => Date::new(year, month, day).ok(),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if date.is_none() {
+            let text = written.to_string();
+            self.add(&[&text], "bad-date", format!("“{text}”不是日期；请写成 2026-12-13"));
+        }
+        date
+    }
+}
+
+fn weekday(name: &str) -> Option<Weekday> {
+    Some(match name {
+        "mon" => Weekday::Monday,
+        "tue" => Weekday::Tuesday,
+        "wed" => Weekday::Wednesday,
+        "thu" => Weekday::Thursday,
+        "fri" => Weekday::Friday,
+        "sat" => Weekday::Saturday,
+        "sun" => Weekday::Sunday,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATION: &str = "[station]\nid = \"beizhuang\"\nname = \"北庄村\"\n";
+
+    #[test]
+    fn two_keys_are_enough_and_the_rest_are_the_defaults_of_the_brief() {
+        let config = Config::parse(STATION).expect("the smallest station file");
+        assert_eq!((config.sound.volume.percent(), config.sound.loudness), (80, -16.0));
+        assert_eq!(config.hours.quiet, ["21:30-06:00".parse().expect("a window")]);
+        assert_eq!(config.hours.daily_limit, SignedDuration::from_hours(4));
+        assert_eq!(config.listen.port(), 8650);
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_line() {
+        for (tail, code, line) in [
+            ("zone = \"Asia/Beijing\"", "unknown-zone", 4),
+            ("colour = \"red\"", "unknown-key", 4),
+            ("[hours]\nquiet = [\"9pm-6am\"]", "bad-window", 5),
+            ("[hours]\ndaily-limit = \"long\"", "bad-duration", 5),
+            ("[sound]\nvolume = 130", "bad-volume", 5),
+            ("[sound]\nvolume = \"loud\"", "bad-station-file", 5),
+            ("[sound]\noutput = [\"null\"]", "unknown-output", 5),
+            ("[sound]\noutput = []", "no-output", 5),
+            ("[panel]\nlisten = \"0.0.0.0:8650\"", "not-loopback", 5),
+            ("[[closed]]\ndate = 2026-02-30\nnote = \"\"", "bad-station-file", 5),
+            ("[hours]\nworking = [{ days = [\"mon\", \"someday\"], times = [\"08:00-12:00\"] }]", "unknown-weekday", 5),
+        ] {
+            let findings = Config::parse(&format!("{STATION}{tail}\n")).expect_err(tail);
+            assert_eq!((findings[0].code, findings[0].line), (code, Some(line)), "{tail}: {findings:?}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// A clip as it was when it played: deleting the file never touches history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,4 +94,34 @@ pub struct Running {
     pub interrupted: Option<Reason>,
     /// Deaths of the speaker during it.
     pub deaths: u8,
+}
+
+/// What stands for the hash before the first line.
+pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// A line of the journal as it is stored: the entry, numbered and chained to the line before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Which journal: the station and its key.
+    pub epoch: String,
+    /// 1, 2, 3 … without gap.
+    pub seq: i64,
+    /// What became of an occurrence.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// The hash of the line before; [`GENESIS`] for the first.
+    pub prev: String,
+}
+
+/// Writes the line that is stored, hashed and kept as written.
+pub fn line(entry: &Entry, epoch: &str, seq: i64, prev: &str) -> serde_json::Result<String> {
+    serde_json::to_string(&Line { epoch: epoch.to_owned(), seq, entry: entry.clone(), prev: prev.to_owned() })
+}
+
+/// Returns `sha256(prev ‖ line)` in lower-case hex: `prev` as its 64 hex digits, `line` as its UTF-8 bytes.
+pub fn chain(prev: &str, line: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(prev);
+    hash.update(line);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

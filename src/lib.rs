@@ -20,6 +20,7 @@ pub mod config;
 pub mod daemon;
 pub mod entry;
 pub mod gate;
+pub mod home;
 pub mod ingest;
 pub mod journal;
 pub mod library;

@@ -92,7 +92,7 @@ fn kill_once(victim: Victim, seed: u64) {
     village.entries("before", 1);
     sleep_until(begin + into);
 
-    let acked = village.journal_lines();
+    let acked = village.journal();
     if victim != Victim::Daemon {
         village.kill_speaker();
     }
@@ -107,7 +107,7 @@ fn kill_once(victim: Victim, seed: u64) {
             (entry["outcome"].clone(), entry["reason"].clone(), entry["heard_ms"].clone())
         })
         .into();
-    let lines = village.journal_lines();
+    let lines = village.journal();
     assert!(lines.starts_with(&acked), "{context}: an acknowledged row is gone");
     assert_eq!(lines.len(), 3, "{context}: {lines:#?}");
     assert_eq!(fates[0].0, "played", "{context}");
@@ -128,7 +128,7 @@ fn kill_once(victim: Victim, seed: u64) {
         }
         fate => panic!("{context}: {fate:?} {reason}"),
     }
-    assert_eq!(find(&bell, &heard).len(), 2, "{context}: each bell once");
+    assert_eq!(find(&bell, &heard).len(), 2, "{context}: each bell once {:?}", find(&bell, &heard));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The child `dalaba speaker` with a real sound server: orders in, sound out.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 #[path = "support/rig.rs"]
 mod sound;
 

@@ -8,7 +8,7 @@ mod holidays;
 mod hours;
 mod lunar;
 
-pub use day_set::{DaySet, LunarDate, Weekdays};
+pub use day_set::{DaySet, LunarDate, LunarDateError, Weekdays};
 pub use holidays::{YearError, YearFile, YearStatus};
 pub use hours::{DayWindow, Hours, WindowError, WorkingHours};
 

@@ -17,7 +17,6 @@ use rodio::{Source, source::SineWave};
 use std::{
     io::Write,
     path::Path,
-    process::ExitCode,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -38,14 +37,14 @@ pub struct Devices {
 }
 
 /// Runs the command.
-pub fn run(devices: &Devices) -> anyhow::Result<ExitCode> {
+pub fn run(devices: &Devices) -> anyhow::Result<u8> {
     match &devices.test {
         Some(output) => test(output, devices.json),
         None => list(devices.json),
     }
 }
 
-fn list(json: bool) -> anyhow::Result<ExitCode> {
+fn list(json: bool) -> anyhow::Result<u8> {
     let (sender, found) = mpsc::channel();
     thread::spawn(move || sender.send(device::list()));
     let found = found.recv_timeout(PATIENCE).context("声音服务没有应答；请重启声音服务或电脑后再试")?;
@@ -60,12 +59,12 @@ fn list(json: bool) -> anyhow::Result<ExitCode> {
     }
     if found.is_empty() {
         eprintln!("没有找到声音输出；请检查声卡和连线，或启动 PulseAudio");
-        return Ok(ExitCode::FAILURE);
+        return Ok(1);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
-fn test(output: &str, json: bool) -> anyhow::Result<ExitCode> {
+fn test(output: &str, json: bool) -> anyhow::Result<u8> {
     let folder = tempfile::tempdir().context("不能建立临时文件夹")?;
     let tone = write_tone(&folder.path().join("tone.flac")).context("不能写出测试音")?;
     let (orders, inputs) = mpsc::channel();
@@ -98,7 +97,7 @@ fn test(output: &str, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         eprintln!("已播放测试音：{}。如果没有听到，请检查功放、音量和连线", opened.unwrap_or_default());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// Three rising notes, two seconds in all, well below full level.

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 
 /// Everything a station can do about it.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "short-lived; boxing would only move the cost")]
 pub enum Action {
     /// Writes a running announcement: durable before anything sounds. Again for a re-entry: replaces it.
     Begin(Running),

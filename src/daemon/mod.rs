@@ -1,1 +1,621 @@
-//! (being written)
+//! The only place where decisions meet effects: waits for the next event, asks the conductor, performs its actions.
+//!
+//! Every event goes through one loop, and the actions of one event are performed in order before the next is taken, so
+//! that what must be durable is durable before anything sounds.
+
+mod amplifier;
+mod control;
+mod handle;
+mod ledger;
+mod reload;
+mod speaker;
+
+pub use control::Control;
+pub use handle::{Gone, Handle, Snapshot, manual_id};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    conductor::{Action, Alarm, Conductor, Event, Limits, Memory},
+    config::Config,
+    home::{Assembled, Home, Version, assemble},
+    library::Library,
+    plan::{Clips, Occurrence, Program, Verdict, plan},
+    schedule::{ClipPath, Finding},
+    speaker::protocol::{Order, Word},
+    web,
+};
+use handle::Ask;
+use jiff::{SignedDuration, Timestamp};
+use ledger::Ledger;
+use speaker::{FromSpeaker, ToSpeaker};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
+use tracing::{error, info, warn};
+
+/// How long before its start an announcement is armed: the device opens and settles meanwhile.
+const LEAD: SignedDuration = SignedDuration::from_secs(8);
+/// Between two tries of what failed: port, disk.
+const RETRY: Duration = Duration::from_secs(10);
+/// Before a file that was still being copied is looked at again.
+const UNSETTLED: Duration = Duration::from_secs(3);
+
+/// How the daemon is started.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// In place of the station's `listen`; port 0 takes a free one.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another one runs on this home.
+    #[error("这个站点已经有一个程序在运行（进程 {pid}）；同一个文件夹只能运行一个")]
+    Running {
+        /// The other's process, as far as it is known.
+        pid: String,
+    },
+    /// The station file cannot be used, and no version is in force.
+    #[error("station.toml 有错误，无法启动；改正后再运行：\n{}", list(.0))]
+    BadStation(Vec<Finding>),
+    /// No random bits.
+    #[error("系统给不出随机数")]
+    NoRandom(#[from] getrandom::Error),
+    /// The program cannot find its own file, which it starts as speaker and ingest.
+    #[error("找不到程序自己的文件")]
+    NoProgram(#[source] io::Error),
+}
+
+fn list(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs the station until it is told to shut down.
+pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
+    for folder in [home.schedules(), home.audio(), home.data()] {
+        if let Err(error) = fs::create_dir_all(&folder) {
+            warn!(%error, "cannot make the folder {}", folder.display());
+        }
+    }
+    let _lock = lock(&home)?;
+    let program_file = std::env::current_exe().map_err(StartError::NoProgram)?;
+    let clock = SystemClock;
+
+    let versions = home.versions();
+    let (texts, unreadable) = home.read();
+    let mut assembled = assemble(&texts, versions.last().map(|version| &version.texts), Clips::default());
+    assembled.findings.extend(unreadable);
+    if !assembled.is_usable() {
+        return Err(StartError::BadStation(assembled.findings));
+    }
+    let config = assembled.config.clone().unwrap_or_else(Config::first_run);
+    let mut library = Library::open(home.audio(), home.data(), program_file.clone(), config.sound.loudness);
+    library.survey();
+    assembled.program.clips = library.clips().clone();
+
+    let now = clock.now();
+    let (ledger, mut memory) = Ledger::open(home.data(), config.id.clone(), now.wall).await;
+    memory.versions = past(&versions, &memory, &assembled.program.clips);
+    let limits = Limits {
+        volume: config.sound.volume,
+        ceiling: config.sound.ceiling,
+        released: RELEASED.parse().expect("the release date is a timestamp"),
+        lead: LEAD + config.sound.amplifier.warm_up,
+    };
+
+    let listen = options.listen.unwrap_or(config.listen);
+    let control = Control::new(listen)?;
+    let (handle, asks) = Handle::new();
+    let (listening, mut listens) = mpsc::channel(1);
+    tokio::spawn(open_page(listen, control, home.clone(), handle, listening));
+
+    let (orders, for_speaker) = mpsc::unbounded_channel();
+    let (from_speaker, words) = mpsc::channel(256);
+    let open = Order::Open {
+        outputs: config.sound.outputs.clone(),
+        latency_offset_us: i64::try_from(config.sound.latency_offset.as_micros()).unwrap_or(0),
+    };
+    let speaker = tokio::spawn(speaker::keep(program_file, open, for_speaker, from_speaker));
+
+    let (needs, for_amplifier) = mpsc::channel(64);
+    let amplifier = tokio::spawn(amplifier::run(config.sound.amplifier.clone(), for_amplifier));
+
+    let (changed, changes) = mpsc::channel(1);
+    tokio::spawn(reload::watch(home.clone(), changed));
+    let (wanted, wants) = mpsc::channel(4);
+    let (found, finds) = mpsc::channel(4);
+    tokio::spawn(keep_library(library, wants, wanted.downgrade(), found));
+
+    let fresh = versions.last().is_none_or(|version| version.revision != assembled.revision);
+    let (conductor, first) =
+        Conductor::new(now, memory, limits, Arc::new(assembled.program.clone()), assembled.revision.clone());
+    let mut station = Station {
+        home,
+        clock,
+        config,
+        conductor,
+        ledger,
+        unkept: None,
+        assembled,
+        library_findings: Vec::new(),
+        imported: false,
+        orders,
+        needs,
+        wanted,
+        answers: BTreeMap::new(),
+        asked: 0,
+        speaker_answers: false,
+        alarms: BTreeSet::new(),
+        page: None,
+        page_fault: None,
+        announced: false,
+        signed_hour: None,
+    };
+    if fresh {
+        station.keep_version(now.wall);
+    }
+    station.perform(first).await;
+    station.want_clips().await;
+    station.live(asks, words, changes, finds, &mut listens).await;
+
+    info!("shutting down");
+    if let Some(control) = &station.page {
+        control.remove(&station.home);
+    }
+    let now = station.clock.now();
+    station.ledger.sign_head(now.wall).await;
+    drop(station);
+    // Each ends by itself once its input is closed; a hung one is killed with the process.
+    let _ = tokio::time::timeout(Duration::from_secs(2), async { tokio::join!(speaker, amplifier) }).await;
+    Ok(())
+}
+
+/// When this release was made: with no journal yet, an earlier clock cannot be right.
+const RELEASED: &str = "2026-11-01T00:00:00Z";
+
+/// Takes the home for this process alone. The lock goes with the process, however it ends.
+fn lock(home: &Home) -> Result<Option<fs::File>, StartError> {
+    let path = home.data().join("lock");
+    let file = match fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) => {
+            warn!(%error, "no lock can be taken in data/; nothing keeps a second daemon away");
+            return Ok(None);
+        }
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => {
+            let pid = Control::read(home).map_or_else(|_| "未知".to_owned(), |control| control.pid.to_string());
+            Err(StartError::Running { pid })
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            warn!(%error, "no lock can be taken in data/; nothing keeps a second daemon away");
+            Ok(None)
+        }
+    }
+}
+
+/// Returns the versions that were in force since the last tick.
+fn past(versions: &[Version], memory: &Memory, clips: &Clips) -> Vec<(Timestamp, String, Arc<Program>)> {
+    let since = memory.tick.unwrap_or(Timestamp::MAX);
+    let first = versions.iter().rposition(|version| version.effective <= since).unwrap_or(0);
+    let value = |version: &Version| {
+        let assembled = assemble(&version.texts, None, clips.clone());
+        (version.effective, version.revision.clone(), Arc::new(assembled.program))
+    };
+    versions.iter().skip(first).map(value).collect()
+}
+
+/// Opens the page, however long that takes, and serves it.
+async fn open_page(
+    listen: SocketAddr,
+    mut control: Control,
+    home: Home,
+    handle: Handle,
+    listening: mpsc::Sender<Result<Control, String>>,
+) {
+    loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => {
+                control.address = listener.local_addr().unwrap_or(listen);
+                tokio::spawn(write_control(control.clone(), home));
+                // The daemon is gone if nobody listens any more.
+                let _ = listening.send(Ok(control.clone())).await;
+                web::serve(listener, handle, control).await;
+                return;
+            }
+            Err(error) => {
+                warn!(%error, "the page cannot be opened at {listen}; trying again in ten seconds");
+                let fault = format!(
+                    "页面地址 {listen} 打不开（{error}），播出不受影响；请关掉占用它的程序，或在 station.toml 里换一个端口"
+                );
+                let _ = listening.send(Err(fault)).await;
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Lets the other commands find the daemon, as soon as the disk allows.
+async fn write_control(control: Control, home: Home) {
+    while let Err(error) = control.write(&home) {
+        warn!(%error, "data/control.json cannot be written; the other commands do not find the daemon");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Keeps the library: looks at `audio/` whenever asked, the wanted clips first.
+async fn keep_library(
+    mut library: Library,
+    mut wants: mpsc::Receiver<Vec<ClipPath>>,
+    again: mpsc::WeakSender<Vec<ClipPath>>,
+    found: mpsc::Sender<(Clips, Vec<Finding>, bool)>,
+) {
+    while let Some(mut wanted) = wants.recv().await {
+        while let Ok(newer) = wants.try_recv() {
+            wanted = newer;
+        }
+        let sender = found.clone();
+        let settled = library
+            .scan(&wanted, |clips| {
+                // The last word below carries everything; a full channel only delays the news.
+                let _ = sender.try_send((clips.clone(), Vec::new(), false));
+            })
+            .await;
+        if found.send((library.clips().clone(), library.findings(), true)).await.is_err() {
+            return;
+        }
+        if !settled {
+            // A file on its way here announces itself; one that could not be read is tried again.
+            tokio::time::sleep(UNSETTLED).await;
+            if let Some(again) = again.upgrade() {
+                // A full channel means that it is about to look anyway.
+                let _ = again.try_send(wanted);
+            }
+        }
+    }
+}
+
+/// Everything that one running station holds.
+struct Station {
+    home: Home,
+    clock: SystemClock,
+    config: Config,
+    conductor: Conductor,
+    ledger: Ledger,
+    /// A version that takes effect once it can be kept on disk.
+    unkept: Option<Assembled>,
+    assembled: Assembled,
+    library_findings: Vec<Finding>,
+    imported: bool,
+    orders: mpsc::UnboundedSender<ToSpeaker>,
+    needs: mpsc::Sender<amplifier::Need>,
+    wanted: mpsc::Sender<Vec<ClipPath>>,
+    answers: BTreeMap<u64, oneshot::Sender<Result<crate::conductor::Done, crate::conductor::Refusal>>>,
+    asked: u64,
+    speaker_answers: bool,
+    alarms: BTreeSet<Alarm>,
+    page: Option<Control>,
+    page_fault: Option<String>,
+    announced: bool,
+    signed_hour: Option<i64>,
+}
+
+impl Station {
+    async fn live(
+        &mut self,
+        mut asks: mpsc::Receiver<Ask>,
+        mut words: mpsc::Receiver<FromSpeaker>,
+        mut changes: mpsc::Receiver<()>,
+        mut finds: mpsc::Receiver<(Clips, Vec<Finding>, bool)>,
+        listens: &mut mpsc::Receiver<Result<Control, String>>,
+    ) {
+        let shutdown = shutdown();
+        tokio::pin!(shutdown);
+        let mut retry = tokio::time::interval(RETRY);
+        loop {
+            let wake = self.conductor.next_wake();
+            tokio::select! {
+                biased; // What has happened comes before time moves on.
+                () = &mut shutdown => return,
+                Some(word) = words.recv() => self.hear(word).await,
+                Some(ask) = asks.recv() => self.answer(ask).await,
+                Some(()) = changes.recv() => self.reread().await,
+                Some((clips, findings, whole)) = finds.recv() => self.take_clips(clips, findings, whole).await,
+                Some(page) = listens.recv() => self.take_page(page),
+                _ = retry.tick() => self.retry().await,
+                () = self.clock.nap_until(wake) => self.handle(Event::Woke).await,
+            }
+            self.announce();
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        let actions = self.conductor.handle(self.clock.now(), event);
+        self.perform(actions).await;
+    }
+
+    async fn hear(&mut self, from: FromSpeaker) {
+        match from {
+            FromSpeaker::Word(word) => {
+                self.speaker_answers = true;
+                if let Word::Underrun { micros } = word {
+                    warn!(micros, "the sound card ran dry");
+                }
+                self.handle(Event::Speaker(word)).await;
+            }
+            FromSpeaker::Died => {
+                warn!("the speaker process is gone; another is being started");
+                self.speaker_answers = false;
+                // The keeper lives as long as this end of its channel.
+                let _ = self.orders.send(ToSpeaker::Fresh);
+                self.handle(Event::SpeakerDied).await;
+            }
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Command(command, answer) => {
+                self.asked += 1;
+                self.answers.insert(self.asked, answer);
+                self.handle(Event::Asked { ask: self.asked, command }).await;
+            }
+            // An asker that has gone needs no answer.
+            Ask::Snapshot(answer) => drop(answer.send(self.snapshot())),
+            Ask::ClipNamed(text, answer) => drop(answer.send(handle::clip_named(&self.assembled.program.clips, &text))),
+        }
+    }
+
+    /// Reads the home again and puts what changed in force.
+    async fn reread(&mut self) {
+        let (texts, unreadable) = self.home.read();
+        let clips = self.assembled.program.clips.clone();
+        let mut new = assemble(&texts, Some(&self.assembled.texts), clips);
+        new.findings.extend(unreadable);
+        self.assembled.findings.clone_from(&new.findings);
+        if new.revision == self.assembled.revision {
+            self.unkept = None;
+        } else {
+            for finding in &new.findings {
+                info!("{finding}");
+            }
+            self.unkept = Some(new);
+            self.put_in_force().await;
+        }
+        self.want_clips().await;
+    }
+
+    /// Keeps the waiting version on disk, then lets it take effect.
+    async fn put_in_force(&mut self) {
+        let Some(new) = &self.unkept else { return };
+        let now = self.clock.now();
+        let version = Version { effective: now.wall, revision: new.revision.clone(), texts: new.texts.clone() };
+        if let Err(error) = self.home.keep(&version) {
+            error!(%error, "the new schedules cannot be kept on disk; the old ones stay in force");
+            return;
+        }
+        let Some(mut new) = self.unkept.take() else { return };
+        new.program.clips = self.assembled.program.clips.clone();
+        info!(revision = %new.revision, "new schedules are in force");
+        if new.config.as_ref().is_some_and(|new| new.sound != self.config.sound || new.listen != self.config.listen) {
+            info!("changes to [sound] and [panel] take effect at the next start");
+        }
+        self.assembled = new;
+        self.reprogram().await;
+    }
+
+    async fn take_clips(&mut self, clips: Clips, findings: Vec<Finding>, whole: bool) {
+        if whole {
+            self.library_findings = findings;
+            self.imported = true;
+        }
+        if self.assembled.program.clips != clips {
+            self.assembled.program.clips = clips;
+            self.reprogram().await;
+        }
+    }
+
+    async fn reprogram(&mut self) {
+        let program = Arc::new(self.assembled.program.clone());
+        let revision = self.assembled.revision.clone();
+        self.handle(Event::Reprogrammed { program, revision }).await;
+    }
+
+    /// Asks the library to look, the clips of the next day first.
+    async fn want_clips(&mut self) {
+        let now = self.clock.now().wall;
+        let mut wanted = Vec::new();
+        for occurrence in plan(&self.assembled.program, now..now + SignedDuration::from_hours(24)).occurrences {
+            for path in occurrence.chime.into_iter().chain(occurrence.clips) {
+                if !wanted.contains(&path) {
+                    wanted.push(path);
+                }
+            }
+        }
+        // A full channel means that it is about to look anyway.
+        let _ = self.wanted.try_send(wanted);
+    }
+
+    fn take_page(&mut self, page: Result<Control, String>) {
+        match page {
+            Ok(control) => (self.page, self.page_fault) = (Some(control), None),
+            Err(fault) => self.page_fault = Some(fault),
+        }
+    }
+
+    async fn retry(&mut self) {
+        self.ledger.retry().await;
+        self.put_in_force().await;
+        let now = self.clock.now().wall;
+        let hour = now.as_second().div_euclid(3600);
+        if self.signed_hour.is_some_and(|signed| signed != hour) {
+            self.ledger.sign_head(now).await;
+        }
+        self.signed_hour = Some(hour);
+    }
+
+    fn keep_version(&mut self, effective: Timestamp) {
+        let version =
+            Version { effective, revision: self.assembled.revision.clone(), texts: self.assembled.texts.clone() };
+        if let Err(error) = self.home.keep(&version) {
+            error!(%error, "the schedules in force cannot be kept on disk");
+        }
+    }
+
+    /// Carries actions out, in order.
+    async fn perform(&mut self, actions: Vec<Action>) {
+        let mut queue: std::collections::VecDeque<_> = actions.into();
+        while let Some(action) = queue.pop_front() {
+            match action {
+                Action::Begin(running) => {
+                    info!(occurrence = %running.entry.occurrence, "arming `{}`", running.entry.title);
+                    self.ledger.begin(&running).await;
+                }
+                Action::Progress(running) => self.ledger.begin(&running).await,
+                Action::Abandon(occurrence) => {
+                    self.need(amplifier::Need::Over(occurrence.clone())).await;
+                    self.ledger.abandon(&occurrence).await;
+                }
+                Action::Finish(entry) => {
+                    let outcome = entry.outcome.zh();
+                    let reason = entry.reason.map_or("", crate::outcome::Reason::zh);
+                    info!(occurrence = %entry.occurrence, "{outcome} `{}` {reason}", entry.title);
+                    self.need(amplifier::Need::Over(entry.occurrence.clone())).await;
+                    self.ledger.finish(entry).await;
+                }
+                Action::Tick(tick) => self.ledger.tick(&tick).await,
+                Action::Recall { since } => {
+                    let decided = self.ledger.decided(since).await;
+                    let more = self.conductor.handle(self.clock.now(), Event::Recalled { decided });
+                    queue.extend(more);
+                }
+                Action::Play { playout } => {
+                    self.need(amplifier::Need::From(playout.occurrence.clone(), playout.start)).await;
+                    self.order(ToSpeaker::Order(Order::Play(playout)));
+                }
+                Action::Stop(occurrence) => self.order(ToSpeaker::Order(Order::Stop { occurrence })),
+                Action::Gain { occurrence, gain } => self.order(ToSpeaker::Order(Order::Gain { occurrence, gain })),
+                Action::ReplaceSpeaker => self.order(ToSpeaker::Replace),
+                Action::Answer { ask, answer } => {
+                    if let Some(asker) = self.answers.remove(&ask) {
+                        // An asker that has gone needs no answer.
+                        let _ = asker.send(answer);
+                    }
+                }
+                Action::Alarm(alarm) => {
+                    warn!("{}", alarm_words(alarm));
+                    self.alarms.insert(alarm);
+                }
+                Action::Clear(alarm) => {
+                    self.alarms.remove(&alarm);
+                }
+            }
+        }
+    }
+
+    fn order(&self, order: ToSpeaker) {
+        // The keeper lives as long as this end of its channel.
+        let _ = self.orders.send(order);
+    }
+
+    async fn need(&self, need: amplifier::Need) {
+        // The amplifier's task lives as long as this end of its channel.
+        let _ = self.needs.send(need).await;
+    }
+
+    fn is_ready(&self, now: Timestamp) -> bool {
+        self.speaker_answers && handle::is_prepared(&self.assembled.program, now)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let now = self.clock.now();
+        let mut faults: Vec<String> = self.alarms.iter().map(|alarm| alarm_words(*alarm).to_owned()).collect();
+        faults.extend(self.ledger.fault());
+        faults.extend(self.page_fault.clone());
+        if self.unkept.is_some() {
+            faults.push("新的播放计划写不进磁盘，原来的计划仍在使用；请检查磁盘空间和权限".into());
+        }
+        if self.assembled.texts.station.is_none() {
+            faults.push("还没有 station.toml，正在用默认设置；请按 README 写一份".into());
+        }
+        let findings = self.assembled.findings.iter().chain(&self.library_findings).cloned().collect();
+        Snapshot {
+            now: now.wall,
+            name: self.config.name.clone(),
+            zone: self.assembled.program.zone.clone(),
+            status: self.conductor.status(now),
+            ready: self.is_ready(now.wall),
+            faults,
+            findings: Arc::new(findings),
+            journal: self.home.journal(),
+        }
+    }
+
+    /// Says once, when there is something to say, where the page is, what comes next and where the journal is.
+    fn announce(&mut self) {
+        if self.announced || !self.imported {
+            return;
+        }
+        let page = match (&self.page, &self.page_fault) {
+            (Some(page), _) => format!("http://{}/", page.address),
+            (None, Some(fault)) => fault.clone(),
+            (None, None) => return,
+        };
+        self.announced = true;
+        println!("{}（{}）", self.config.name, self.config.id);
+        println!("页面      {page}");
+        let now = self.clock.now();
+        let next: Vec<Occurrence> = self.conductor.status(now).next;
+        if next.is_empty() {
+            println!("接下来    没有安排");
+        }
+        for (index, occurrence) in next.iter().filter(|next| next.verdict == Verdict::Play).take(3).enumerate() {
+            let due = occurrence.due.to_zoned_datetime(self.assembled.program.zone.clone());
+            let label = if index == 0 { "接下来" } else { "      " };
+            println!("{label}    {}  {}", due.strftime("%Y-%m-%d %H:%M:%S"), occurrence.title);
+        }
+        println!("播出记录  {}", self.home.journal().display());
+        if self.conductor.status(now).device.is_none() {
+            println!("声音      还没有可用的声卡，现在没有人能听见；接上声卡后会自动播出");
+        }
+    }
+}
+
+fn alarm_words(alarm: Alarm) -> &'static str {
+    match alarm {
+        Alarm::ClockUntrusted => "电脑时间不对，自动播出已暂停；请校准时间，再执行 dalaba confirm-clock",
+        Alarm::NoDevice => "没有可用的声卡；请检查声卡、连线和 station.toml 里的 output",
+        Alarm::SafeMode => "程序连续出错，自动播出暂停 30 分钟；请查看日志",
+        Alarm::Silence => "播出的声音是静音；请检查音频文件",
+    }
+}
+
+/// Waits for the system to ask for an end.
+async fn shutdown() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = tokio::signal::ctrl_c() => {}
+                }
+            }
+            Err(_) => drop(tokio::signal::ctrl_c().await),
+        }
+    }
+    #[cfg(not(unix))]
+    drop(tokio::signal::ctrl_c().await);
+}

@@ -23,7 +23,12 @@ impl OccurrenceId {
             Source::Town => "town",
             Source::County => "county",
         };
-        Self(format!("{source}/{schedule}/{announcement}@{}", due.strftime("%Y-%m-%dT%H:%M:%S")))
+        let due = due.to_string();
+        let mut id = String::with_capacity(source.len() + schedule.len() + announcement.len() + due.len() + 3);
+        for part in [source, "/", schedule, "/", announcement, "@", &due] {
+            id.push_str(part);
+        }
+        Self(id)
     }
 
     /// The id of a play asked for by a person.

@@ -221,14 +221,12 @@ impl Village {
         said(self.command(words))
     }
 
-    /// Every final entry, oldest first.
+    /// Every final entry, oldest first; none before the station's first start.
     pub fn journal(&self) -> Vec<Value> {
+        if !self.home().join("data/journal.db").exists() {
+            return Vec::new();
+        }
         self.dalaba(["journal", "--json"]).ok().json()
-    }
-
-    /// The journal as stored, one entry a line.
-    pub fn journal_lines(&self) -> Vec<String> {
-        self.dalaba(["journal", "--json"]).ok().out.lines().map(str::to_owned).collect()
     }
 
     /// Waits until `announcement` has `count` final entries, and returns them.

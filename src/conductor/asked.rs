@@ -1,0 +1,167 @@
+//! What a person may ask, and the answer: exactly one for each.
+
+use super::{
+    live::{MANUAL, Unready, length, segments},
+    *,
+};
+use crate::plan::Clips;
+use crate::schedule::{Pick, PlayPath};
+
+/// How long a play asked for by a person waits its turn.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+
+impl Conductor {
+    pub(super) fn obey(&mut self, now: &Reading, ask: u64, command: Command) {
+        let answer = match command {
+            Command::Play { id, what, operator, emergency, note } => {
+                self.play(now, id, &what, emergency, Asked { operator, note })
+            }
+            Command::Stop { .. } => Ok(self.stop(now)),
+            Command::Release { .. } => {
+                self.stopped_until = None;
+                self.unticked = true;
+                Ok(Done::Released)
+            }
+            Command::Hush { until, .. } => self.hush(now, until),
+            Command::Volume { volume, .. } => self.set_volume(volume),
+            Command::ConfirmClock { .. } => {
+                self.trust.confirm(now);
+                let clock = self.trust.judge(now);
+                self.believe(now, clock);
+                Ok(Done::Confirmed)
+            }
+        };
+        self.actions.push(Action::Answer { ask, answer });
+    }
+
+    /// Ends what sounds and what waits, an emergency too, and holds.
+    fn stop(&mut self, now: &Reading) -> Done {
+        let until = plus(now.wall, gate::STOP);
+        self.stopped_until = Some(until);
+        self.unticked = true;
+        let sounding: Vec<_> = self.live.iter().map(|live| live.id().clone()).collect();
+        for id in sounding {
+            self.cut(now, &id, Reason::Stopped);
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.finish_unheard(now, &waiting.owed, waiting.asked.as_ref(), Outcome::Skipped, Reason::Stopped);
+        }
+        Done::Stopped(until)
+    }
+
+    fn hush(&mut self, now: &Reading, until: Timestamp) -> Result<Done, Refusal> {
+        if until > plus(now.wall, gate::HUSH) {
+            return Err(Refusal::HushTooLong);
+        }
+        self.unticked = true;
+        if until <= now.wall {
+            self.hushed_until = None;
+            return Ok(Done::Unhushed);
+        }
+        self.hushed_until = Some(until);
+        Ok(Done::Hushed(until))
+    }
+
+    fn set_volume(&mut self, volume: Volume) -> Result<Done, Refusal> {
+        if volume > self.limits.ceiling {
+            return Err(Refusal::AboveCeiling(self.limits.ceiling.percent()));
+        }
+        self.limits.volume = volume;
+        self.set_gains();
+        Ok(Done::Volume(volume.percent()))
+    }
+
+    fn play(
+        &mut self,
+        now: &Reading,
+        id: OccurrenceId,
+        what: &Playable,
+        emergency: bool,
+        asked: Asked,
+    ) -> Result<Done, Refusal> {
+        let is_known = self.decided.contains_key(&id)
+            || self.live.iter().any(|live| *live.id() == id)
+            || self.waiting.iter().any(|waiting| waiting.owed.occurrence.id == id);
+        if is_known {
+            return Ok(Done::Playing(id));
+        }
+        if emergency && asked.note.as_ref().is_none_or(|note| note.trim().is_empty()) {
+            return Err(Refusal::NoNote);
+        }
+        let band = if emergency { Band::Emergency } else { Band::Urgent };
+        let occurrence = self.by_hand(now, id.clone(), what, band)?;
+        match self.gate().refuses(band, now.wall) {
+            Some(Reason::Stopped) => return Err(Refusal::Stopped(self.stopped_until.unwrap_or(now.wall))),
+            Some(Reason::Hushed) => return Err(Refusal::Hushed(self.hushed_until.unwrap_or(now.wall))),
+            Some(_) => return Err(Refusal::QuietHours),
+            None => {}
+        }
+        if self.live.iter().any(|live| live.band() > band) {
+            return Err(Refusal::Busy);
+        }
+        if self.device == Device::Missing {
+            return Err(Refusal::NoDevice);
+        }
+        let owed = Owed { occurrence, revision: self.timeline.revision().to_owned() };
+        self.waiting.push(Waiting { owed, asked: Some(asked), blocked: Reason::DeviceUnavailable });
+        Ok(Done::Playing(id))
+    }
+
+    /// Returns the occurrence of a play by hand, if all of its sounds are there.
+    fn by_hand(&self, now: &Reading, id: OccurrenceId, what: &Playable, band: Band) -> Result<Occurrence, Refusal> {
+        let program = self.timeline.program();
+        let local = program.zone.to_datetime(now.wall);
+        let (announcement, title, chime, clips, volume, screen) = match what {
+            Playable::Clip(path) => {
+                let name = path.to_string();
+                let clip = program.clips.get(path).ok_or_else(|| Refusal::Unknown(name.clone()))?;
+                (name, clip.title.clone(), None, vec![path.clone()], Volume::FULL, None)
+            }
+            Playable::Announcement(name) => {
+                let found = program.schedules.iter().find_map(|schedule| schedule.announcements.get(name));
+                let found = found.ok_or_else(|| Refusal::Unknown(name.clone()))?;
+                let clips = picked(&program.clips, &found.play, found.pick, local.date());
+                (name.clone(), found.title.clone(), found.chime.clone(), clips, found.volume, found.screen.clone())
+            }
+        };
+        let mut occurrence = Occurrence {
+            id,
+            source: Source::Station,
+            schedule: MANUAL.to_owned(),
+            announcement,
+            title,
+            due: now.wall,
+            local,
+            start: now.wall,
+            band,
+            chime,
+            clips,
+            expected: SignedDuration::ZERO,
+            grace: PATIENCE,
+            hard: false,
+            volume,
+            screen,
+            verdict: Verdict::Play,
+        };
+        let name = occurrence.announcement.clone();
+        let segments = segments(program, &occurrence).map_err(|unready| match unready {
+            Unready::Pending => Refusal::NotReady(name, "正在导入，请稍候".to_owned()),
+            Unready::Gone(Reason::ClipCorrupt) => Refusal::NotReady(name, "音频损坏，请重新上传".to_owned()),
+            Unready::Gone(_) => Refusal::NotReady(name, "缺少音频，请先上传".to_owned()),
+        })?;
+        occurrence.expected = length(segments.iter().map(|segment| segment.frames).sum());
+        Ok(occurrence)
+    }
+}
+
+/// Returns the clips of an announcement played by hand: all of them, or the first of the day's turn.
+fn picked(clips: &Clips, play: &[PlayPath], pick: Pick, date: jiff::civil::Date) -> Vec<crate::schedule::ClipPath> {
+    let mut paths = clips.expand(play);
+    paths.retain(|path| clips.get(path).is_none_or(|clip| clip.is_valid_on(date)));
+    if pick == Pick::All || paths.is_empty() {
+        return paths;
+    }
+    let days = date.duration_since(jiff::civil::Date::constant(1970, 1, 1)).as_secs().div_euclid(86_400);
+    let turn = usize::try_from(days.unsigned_abs()).unwrap_or(0) % paths.len();
+    vec![paths.swap_remove(turn)]
+}

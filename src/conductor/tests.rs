@@ -1,0 +1,447 @@
+//! One short test for each transition: what a village sees, step by step.
+
+use super::*;
+use crate::{
+    calendar::{Calendar, DaySet, Hours},
+    plan::{Clip, ClipState, Clips},
+    schedule::{Announcement, ClipPath, Pick, PlayPath, Rule, Schedule, When},
+    speaker::protocol::{End, Playout, Word},
+};
+use jiff::tz::TimeZone;
+
+/// Returns the moment at `time` on 17 June 2026 in Beizhuang.
+fn at(time: &str) -> Timestamp {
+    format!("2026-06-17T{time}+08:00").parse().unwrap()
+}
+
+fn path(name: &str) -> ClipPath {
+    ClipPath::try_from(format!("{name}.wav")).unwrap()
+}
+
+/// A village that plays `(name, band, time, seconds)` every day, quiet from 21:30 to 06:00.
+fn village(plays: &[(&str, Band, &str, u64)]) -> Arc<Program> {
+    let mut schedule = Schedule {
+        name: "daily".into(),
+        source: Source::Station,
+        title: "每日".into(),
+        enabled: true,
+        from: None,
+        until: None,
+        announcements: BTreeMap::new(),
+        rules: Vec::new(),
+        overrides: Vec::new(),
+    };
+    let mut clips = Clips::default();
+    for (name, band, time, seconds) in plays {
+        let frames = seconds * u64::from(crate::plan::RATE);
+        let state = ClipState::Ready { sha256: "00".into(), file: "x.flac".into(), frames, gain: 1.0 };
+        clips.0.insert(
+            path(name),
+            Clip { title: (*name).into(), valid_from: None, valid_until: None, retired: false, state },
+        );
+        schedule.announcements.insert(
+            (*name).into(),
+            Announcement {
+                title: (*name).into(),
+                enabled: true,
+                band: *band,
+                chime: None,
+                play: vec![PlayPath::Clip(path(name))],
+                pick: Pick::InTurn,
+                volume: Volume::FULL,
+                screen: None,
+            },
+        );
+        schedule.rules.push(Rule {
+            play: (*name).into(),
+            enabled: true,
+            when: When::At(vec![time.parse().unwrap()]),
+            on: DaySet::EveryDay,
+            during: None,
+            except: Vec::new(),
+            grace: SignedDuration::from_mins(2),
+            hard: false,
+        });
+    }
+    Arc::new(Program {
+        zone: TimeZone::get("Asia/Shanghai").unwrap(),
+        schedules: vec![schedule],
+        calendar: Calendar::default(),
+        hours: Hours {
+            quiet: vec!["21:30-06:00".parse().unwrap()],
+            working: Vec::new(),
+            daily_limit: SignedDuration::from_hours(4),
+        },
+        closed: Vec::new(),
+        clips,
+    })
+}
+
+/// A station under test: its clocks, and everything it ever asked for.
+struct Station {
+    conductor: Conductor,
+    now: Reading,
+    done: Vec<Action>,
+}
+
+impl Station {
+    /// A station that starts at `time` with a device and remembers `memory`.
+    fn starts(time: &str, memory: Memory, program: Arc<Program>) -> Self {
+        let now = Reading {
+            wall: at(time),
+            since_boot: Duration::from_secs(60),
+            awake: Duration::from_secs(60),
+            synchronised: false,
+        };
+        let limits = Limits {
+            volume: Volume::try_from(80).unwrap(),
+            ceiling: Volume::FULL,
+            released: at("00:00:00"),
+            lead: SignedDuration::from_secs(10),
+        };
+        let (conductor, done) = Conductor::new(now, memory, limits, program, "v1".into());
+        let mut station = Self { conductor, now, done };
+        station.hears(Word::Ready { device: "pulse:village".into() });
+        station
+    }
+
+    /// A station that has nothing on record.
+    fn new(time: &str, plays: &[(&str, Band, &str, u64)]) -> Self {
+        Self::starts(time, Memory::default(), village(plays))
+    }
+
+    fn happens(&mut self, event: Event) {
+        self.done.extend(self.conductor.handle(self.now, event));
+    }
+
+    fn hears(&mut self, word: Word) {
+        self.happens(Event::Speaker(word));
+    }
+
+    /// Lets time pass evenly until `time`, and the conductor wake whenever it asked to.
+    fn waits_until(&mut self, time: &str) {
+        while self.now.wall < at(time) {
+            let next = self.conductor.next_wake().min(at(time));
+            self.passes(next.duration_since(self.now.wall));
+            self.happens(Event::Woke);
+        }
+    }
+
+    fn passes(&mut self, span: SignedDuration) {
+        let passed = Duration::try_from(span).unwrap();
+        self.now.wall = plus(self.now.wall, span);
+        self.now.since_boot += passed;
+        self.now.awake += passed;
+    }
+
+    /// Somebody sets the clock.
+    fn is_set_to(&mut self, time: Timestamp) {
+        self.now.wall = time;
+        self.happens(Event::Woke);
+    }
+
+    fn playout(&self, name: &str) -> Option<Playout> {
+        self.done.iter().rev().find_map(|action| match action {
+            Action::Play { playout } if playout.occurrence.as_str().contains(name) => Some(playout.clone()),
+            _ => None,
+        })
+    }
+
+    /// The speaker starts `name` and says so.
+    fn begins(&mut self, name: &str) {
+        let occurrence = self.playout(name).unwrap().occurrence;
+        let at = self.now.wall;
+        self.hears(Word::Started { occurrence, at, error_us: 40 });
+    }
+
+    /// The speaker plays so many seconds of `name`, telling of its progress.
+    fn sounds(&mut self, name: &str, seconds: u64) {
+        let playout = self.playout(name).unwrap();
+        for second in 1..=seconds {
+            self.passes(SignedDuration::from_secs(1));
+            let frames = second * u64::from(crate::plan::RATE);
+            self.hears(Word::Progress { occurrence: playout.occurrence.clone(), frames, peak_dbfs: -3.0 });
+        }
+    }
+
+    fn ends(&mut self, name: &str, seconds: u64, end: End) {
+        let occurrence = self.playout(name).unwrap().occurrence;
+        let (at, frames) = (self.now.wall, seconds * u64::from(crate::plan::RATE));
+        self.hears(Word::Ended { occurrence, frames, peak_dbfs: -3.0, at, end });
+    }
+
+    fn asks(&mut self, command: Command) -> Result<Done, Refusal> {
+        self.happens(Event::Asked { ask: 7, command });
+        let answers = self.done.iter().rev().filter_map(|action| match action {
+            Action::Answer { ask: 7, answer } => Some(answer.clone()),
+            _ => None,
+        });
+        answers.take(1).next().unwrap()
+    }
+
+    fn plays_by_hand(&mut self, name: &str, emergency: bool) -> Result<Done, Refusal> {
+        self.asks(Command::Play {
+            id: OccurrenceId::manual(uuid::Uuid::from_u128(1)),
+            what: Playable::Announcement(name.into()),
+            operator: "王".into(),
+            emergency,
+            note: emergency.then(|| "台风".into()),
+        })
+    }
+
+    /// What became of `name`: outcome and reason, in the words of the journal; every final entry of it.
+    fn fates(&self, name: &str) -> Vec<String> {
+        self.done
+            .iter()
+            .filter_map(|action| match action {
+                Action::Finish(entry) if entry.occurrence.as_str().contains(name) => {
+                    Some(format!("{:?} {}", entry.outcome, entry.reason.map_or("", Reason::zh)).trim().to_owned())
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn asked_for(&self, wanted: impl Fn(&Action) -> bool) -> bool {
+        self.done.iter().any(wanted)
+    }
+}
+
+const MORNING: (&str, Band, &str, u64) = ("morning", Band::Normal, "06:30:00", 30);
+const BULLETIN: (&str, Band, &str, u64) = ("bulletin", Band::Urgent, "06:30:10", 5);
+const RADIO: (&str, Band, &str, u64) = ("radio", Band::Background, "06:29:00", 600);
+
+#[test]
+fn an_announcement_is_on_record_then_armed_then_played() {
+    let mut station = Station::new("06:20:00", &[MORNING]);
+    station.waits_until("06:29:51");
+    let begun = station.done.iter().position(|action| matches!(action, Action::Begin(_))).unwrap();
+    let armed = station.done.iter().position(|action| matches!(action, Action::Play { .. })).unwrap();
+    assert!(begun < armed);
+    assert_eq!(station.playout("morning").unwrap().start, at("06:30:00"));
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    station.sounds("morning", 30);
+    station.ends("morning", 30, End::Finished);
+    assert_eq!(station.fates("morning"), ["Played"]);
+}
+
+#[test]
+fn what_fell_due_while_the_station_was_down_is_missed_or_plays_within_its_grace() {
+    for (starts, expected) in [("06:31:30", ""), ("06:32:00", ""), ("06:33:00", "Missed 关机或程序未运行")] {
+        let memory = Memory { tick: Some(at("06:00:00")), newest: Some(at("06:00:00")), ..Memory::default() };
+        let station = Station::starts(starts, memory, village(&[MORNING]));
+        assert_eq!(station.fates("morning").join(","), expected, "{starts}");
+        assert_eq!(station.playout("morning").is_some(), expected.is_empty(), "{starts}");
+    }
+}
+
+#[test]
+fn a_clock_set_back_asks_the_journal_and_repeats_nothing() {
+    let mut station = Station::new("06:20:00", &[MORNING]);
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    station.sounds("morning", 30);
+    station.ends("morning", 30, End::Finished);
+    station.is_set_to(at("06:27:00"));
+    assert!(station.asked_for(|action| matches!(action, Action::Recall { since } if *since == at("06:27:00"))));
+    station.happens(Event::Recalled { decided: BTreeSet::new() });
+    station.waits_until("06:40:00");
+    assert_eq!(station.fates("morning"), ["Played"]);
+}
+
+#[test]
+fn a_clock_set_forward_records_what_it_jumped_over() {
+    let mut station = Station::new("06:20:00", &[MORNING]);
+    station.is_set_to(at("09:00:00"));
+    assert_eq!(station.fates("morning"), ["Missed 时钟跳变"]);
+}
+
+#[test]
+fn a_clock_that_is_not_believed_decides_nothing_until_it_is() {
+    let mut station = Station::new("06:20:00", &[MORNING]);
+    station.is_set_to("2000-01-01T00:00:00Z".parse().unwrap());
+    assert!(station.asked_for(|action| *action == Action::Alarm(Alarm::ClockUntrusted)));
+    station.passes(SignedDuration::from_mins(60));
+    station.happens(Event::Woke);
+    assert!(station.fates("morning").is_empty());
+    station.is_set_to(at("07:20:00"));
+    assert_eq!(station.fates("morning"), ["Missed 时间不可信"]);
+    assert!(station.asked_for(|action| *action == Action::Clear(Alarm::ClockUntrusted)));
+}
+
+#[test]
+fn a_machine_that_slept_was_down() {
+    let mut station = Station::new("06:20:00", &[MORNING]);
+    station.now.wall = at("08:00:00");
+    station.now.since_boot += Duration::from_secs(6000);
+    station.happens(Event::Woke);
+    assert_eq!(station.fates("morning"), ["Missed 关机或程序未运行"]);
+}
+
+#[test]
+fn the_more_pressing_cuts_and_is_heard_on_time() {
+    let mut station = Station::new("06:20:00", &[MORNING, BULLETIN]);
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    station.sounds("morning", 9);
+    station.happens(Event::Woke);
+    assert!(station.asked_for(|action| matches!(action, Action::Stop(id) if id.as_str().contains("morning"))));
+    station.ends("morning", 9, End::Stopped);
+    assert_eq!(station.fates("morning"), ["Partial 被更高优先级抢占"]);
+    assert_eq!(station.playout("bulletin").unwrap().start, at("06:30:10"));
+}
+
+#[test]
+fn background_goes_down_under_an_announcement_and_up_again() {
+    let mut station = Station::new("06:20:00", &[RADIO, MORNING]);
+    station.waits_until("06:29:00");
+    station.begins("radio");
+    station.sounds("radio", 60);
+    station.begins("morning");
+    let gains = |station: &Station| -> Vec<bool> {
+        let full = Volume::try_from(80).unwrap().gain();
+        let gains = station.done.iter().filter_map(|action| match action {
+            Action::Gain { gain, .. } => Some(*gain < full / 2.0),
+            _ => None,
+        });
+        gains.collect()
+    };
+    assert_eq!(gains(&station), [true]);
+    station.ends("morning", 30, End::Finished);
+    assert_eq!(gains(&station), [true, false]);
+}
+
+#[test]
+fn a_stop_ends_what_sounds_and_holds_until_released() {
+    let mut station = Station::new("06:20:00", &[MORNING, ("noon", Band::Normal, "06:40:00", 5)]);
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    station.sounds("morning", 5);
+    let stopped = station.asks(Command::Stop { operator: "王".into() });
+    assert_eq!(stopped, Ok(Done::Stopped(at("07:00:05"))));
+    station.ends("morning", 5, End::Stopped);
+    assert_eq!(station.fates("morning"), ["Partial 停播"]);
+    assert_eq!(station.plays_by_hand("noon", false), Err(Refusal::Stopped(at("07:00:05"))));
+    station.waits_until("06:40:00");
+    assert_eq!(station.fates("noon"), ["Skipped 停播"]);
+    assert_eq!(station.asks(Command::Release { operator: "王".into() }), Ok(Done::Released));
+    assert!(station.plays_by_hand("noon", false).is_ok());
+}
+
+#[test]
+fn only_an_emergency_with_a_note_sounds_in_quiet_hours() {
+    let mut station = Station::new("22:00:00", &[MORNING]);
+    assert_eq!(station.plays_by_hand("morning", false), Err(Refusal::QuietHours));
+    assert!(station.plays_by_hand("morning", true).is_ok());
+    assert_eq!(station.playout("manual").unwrap().band, Band::Emergency);
+    station.begins("manual");
+    station.asks(Command::Stop { operator: "王".into() }).unwrap();
+    station.ends("manual", 1, End::Stopped);
+    assert_eq!(station.fates("manual"), ["Partial 停播"]);
+}
+
+#[test]
+fn an_armed_announcement_follows_an_edit() {
+    let mut station = Station::new("06:20:00", &[MORNING]);
+    station.waits_until("06:29:55");
+    station.happens(Event::Reprogrammed { program: village(&[]), revision: "v2".into() });
+    assert!(station.asked_for(|action| matches!(action, Action::Stop(_))));
+    station.ends("morning", 0, End::Stopped);
+    assert!(station.asked_for(|action| matches!(action, Action::Abandon(_))));
+    station.waits_until("06:40:00");
+    assert!(station.fates("morning").is_empty());
+}
+
+#[test]
+fn what_broke_off_re_enters_where_the_clock_is() {
+    let mut station = Station::new("06:20:00", &[MORNING]);
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    station.sounds("morning", 10);
+    station.happens(Event::SpeakerDied);
+    station.passes(SignedDuration::from_secs(2));
+    station.hears(Word::Ready { device: "pulse:village".into() });
+    assert_eq!(station.playout("morning").unwrap().skip_frames, 12 * u64::from(crate::plan::RATE));
+    station.begins("morning");
+    station.sounds("morning", 18);
+    station.ends("morning", 18, End::Finished);
+    assert_eq!(station.fates("morning"), ["Partial 程序中断"]);
+}
+
+#[test]
+fn a_speaker_without_progress_is_replaced_and_the_third_death_is_safe_mode() {
+    let mut station = Station::new("06:20:00", &[MORNING, ("later", Band::Normal, "06:35:00", 5)]);
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    station.waits_until("06:30:03");
+    assert!(station.asked_for(|action| *action == Action::ReplaceSpeaker));
+    for _ in 0..3 {
+        station.happens(Event::SpeakerDied);
+        station.hears(Word::Ready { device: "pulse:village".into() });
+    }
+    assert!(station.asked_for(|action| *action == Action::Alarm(Alarm::SafeMode)));
+    station.waits_until("06:35:00");
+    assert_eq!(station.fates("later"), ["Missed 安全模式"]);
+}
+
+#[test]
+fn a_device_that_comes_within_the_grace_is_taken() {
+    for (comes, expected) in [(Some("06:31:00"), ""), (None, "Missed 没有可用声卡")] {
+        let mut station = Station::new("06:20:00", &[MORNING]);
+        station.hears(Word::NoDevice { why: "拔掉了".into() });
+        if let Some(comes) = comes {
+            station.waits_until(comes);
+            station.hears(Word::Ready { device: "usb".into() });
+            assert_eq!(station.playout("morning").unwrap().start, at(comes));
+        }
+        station.waits_until("06:32:01");
+        assert_eq!(station.fates("morning").join(","), expected);
+    }
+}
+
+#[test]
+fn five_starts_in_ten_minutes_are_a_crash_loop() {
+    for (starts, expected) in [(4, false), (5, true)] {
+        let memory = Memory { starts: vec![at("06:19:00"); starts], ..Memory::default() };
+        let station = Station::starts("06:20:00", memory, village(&[]));
+        assert_eq!(station.asked_for(|action| *action == Action::Alarm(Alarm::SafeMode)), expected, "{starts}");
+    }
+}
+
+#[test]
+fn silence_where_there_should_be_sound_is_an_alarm() {
+    let mut station = Station::new("06:20:00", &[MORNING]);
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    let occurrence = station.playout("morning").unwrap().occurrence;
+    let frames = 30 * u64::from(crate::plan::RATE);
+    let at = station.now.wall;
+    station.hears(Word::Ended { occurrence, frames, peak_dbfs: -120.0, at, end: End::Finished });
+    assert!(station.asked_for(|action| *action == Action::Alarm(Alarm::Silence)));
+}
+
+#[test]
+fn what_was_running_when_the_power_went_goes_on_or_is_closed() {
+    let mut station = Station::new("06:20:00", &[MORNING]);
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    station.sounds("morning", 10);
+    let running = station.done.iter().rev().find_map(|action| match action {
+        Action::Progress(running) => Some(running.clone()),
+        _ => None,
+    });
+    for (back, expected) in [("06:30:20", ""), ("06:45:00", "Partial 断电")] {
+        let memory = Memory {
+            tick: Some(at("06:30:05")),
+            newest: Some(at("06:30:05")),
+            running: running.clone().into_iter().collect(),
+            ..Memory::default()
+        };
+        // The machine booted a minute before it starts: after 06:30 in the second case alone.
+        let station = Station::starts(back, memory, village(&[MORNING]));
+        assert_eq!(station.fates("morning").join(","), expected, "{back}");
+        let skipped = station.playout("morning").map(|playout| playout.skip_frames / u64::from(crate::plan::RATE));
+        assert_eq!(skipped, expected.is_empty().then_some(20), "{back}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Keeps one speaker process alive: starts it, carries orders and words, kills it when it hangs, starts another.
+//!
+//! Orders meant for a speaker that died are dropped until the daemon has heard of the death ([`ToSpeaker::Fresh`]), so
+//! that nothing is armed twice.
+
+use crate::speaker::protocol::{FrameReader, Order, Word, write_frame_async};
+use std::{path::PathBuf, process::Stdio, time::Duration};
+use tokio::{
+    process::{Child, Command},
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::{info, warn};
+
+/// Between two questions whether anybody is there.
+const PING: Duration = Duration::from_secs(1);
+/// A speaker that says nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Before another speaker is started, at first and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What the daemon tells the keeper of the speaker.
+#[derive(Debug)]
+pub(super) enum ToSpeaker {
+    /// For the speaker.
+    Order(Order),
+    /// The daemon has heard of the death; what follows is meant for the new speaker.
+    Fresh,
+    /// Kill it: it makes no progress.
+    Replace,
+}
+
+/// What the keeper tells the daemon.
+#[derive(Debug)]
+pub(super) enum FromSpeaker {
+    /// The speaker's own.
+    Word(Word),
+    /// It is gone; another is being started.
+    Died,
+}
+
+/// Runs until the daemon drops its end; then the speaker's input closes and it falls silent.
+pub(super) async fn keep(
+    program: PathBuf,
+    open: Order,
+    mut orders: mpsc::UnboundedReceiver<ToSpeaker>,
+    words: mpsc::Sender<FromSpeaker>,
+) {
+    let mut back_off = BACK_OFF.0;
+    loop {
+        let begun = Instant::now();
+        match start(&program) {
+            Ok(mut child) => {
+                if matches!(serve(&mut child, &open, &mut orders, &words).await, Ended::Shutdown) {
+                    drop(child.stdin.take());
+                    let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
+                    return;
+                }
+                // It may be gone already.
+                let _ = child.kill().await;
+            }
+            Err(error) => warn!(%error, "the speaker process cannot be started"),
+        }
+        if words.send(FromSpeaker::Died).await.is_err() {
+            return;
+        }
+        loop {
+            match orders.recv().await {
+                Some(ToSpeaker::Fresh) => break,
+                Some(ToSpeaker::Order(_) | ToSpeaker::Replace) => {}
+                None => return,
+            }
+        }
+        back_off = if begun.elapsed() > Duration::from_secs(60) { BACK_OFF.0 } else { (back_off * 2).min(BACK_OFF.1) };
+        sleep(back_off).await;
+    }
+}
+
+enum Ended {
+    Shutdown,
+    Dead,
+}
+
+fn start(program: &PathBuf) -> std::io::Result<Child> {
+    Command::new(program)
+        .arg("speaker")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+}
+
+async fn serve(
+    child: &mut Child,
+    open: &Order,
+    orders: &mut mpsc::UnboundedReceiver<ToSpeaker>,
+    words: &mpsc::Sender<FromSpeaker>,
+) -> Ended {
+    let mut input = child.stdin.take().expect("the child's input is piped");
+    let mut output = FrameReader::new(child.stdout.take().expect("the child's output is piped"));
+    if write_frame_async(&mut input, open).await.is_err() {
+        return Ended::Dead;
+    }
+    info!(pid = child.id(), "the speaker runs");
+    let mut heard = Instant::now();
+    let mut ping = Instant::now();
+    loop {
+        tokio::select! {
+            word = output.next::<Word>() => match word {
+                Ok(Some(word)) => {
+                    heard = Instant::now();
+                    if words.send(FromSpeaker::Word(word)).await.is_err() {
+                        return Ended::Shutdown;
+                    }
+                }
+                Ok(None) => return Ended::Dead,
+                Err(error) => {
+                    warn!(%error, "the speaker speaks nonsense; it is replaced");
+                    return Ended::Dead;
+                }
+            },
+            order = orders.recv() => match order {
+                Some(ToSpeaker::Order(order)) => {
+                    if write_frame_async(&mut input, &order).await.is_err() {
+                        return Ended::Dead;
+                    }
+                }
+                Some(ToSpeaker::Fresh) => {}
+                Some(ToSpeaker::Replace) => {
+                    warn!("the speaker makes no progress; it is replaced");
+                    return Ended::Dead;
+                }
+                None => return Ended::Shutdown,
+            },
+            () = sleep_until(ping + PING) => {
+                ping = Instant::now();
+                if heard.elapsed() > PATIENCE {
+                    warn!("the speaker does not answer; it is replaced");
+                    return Ended::Dead;
+                }
+                if write_frame_async(&mut input, &Order::Ping).await.is_err() {
+                    return Ended::Dead;
+                }
+            }
+        }
+    }
+}

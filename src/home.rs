@@ -1,0 +1,395 @@
+//! The station's home: its folders, its texts, and the version of them that is in force.
+//!
+//! A text that cannot be read never silences the village: the version in force keeps its place, and the finding says
+//! so. Every accepted version is kept under `data/in-force/` before it takes effect; a restart uses it while a file is
+//! bad, and judges the time spent down by it.
+
+use crate::{
+    calendar::{Calendar, YearFile},
+    config::{self, Config},
+    plan::{Clips, Program},
+    schedule::{Finding, Severity, Source, file},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The largest text that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+/// How many versions are kept to judge the time spent down.
+const KEPT: usize = 50;
+
+/// The folders of a home.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// Holds `station.toml`.
+    pub dir: PathBuf,
+}
+
+impl Home {
+    /// Returns the home at `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// `schedules/`
+    pub fn schedules(&self) -> PathBuf {
+        self.dir.join("schedules")
+    }
+
+    /// `audio/`
+    pub fn audio(&self) -> PathBuf {
+        self.dir.join("audio")
+    }
+
+    /// `data/`
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// `data/control.json`: address, pid and token of the running daemon.
+    pub fn control(&self) -> PathBuf {
+        self.data().join("control.json")
+    }
+
+    /// `data/journal.db`
+    pub fn journal(&self) -> PathBuf {
+        self.data().join("journal.db")
+    }
+
+    fn in_force(&self) -> PathBuf {
+        self.data().join("in-force")
+    }
+
+    /// Reads every text of the home. What cannot be read is a finding and no text.
+    pub fn read(&self) -> (Texts, Vec<Finding>) {
+        let mut texts = Texts::default();
+        let mut findings = Vec::new();
+        match read_text(&self.dir.join(config::FILE)) {
+            Ok(text) => texts.station = Some(text),
+            Err(Unreadable::Absent) => {}
+            Err(why) => {
+                findings.push(why.finding(config::FILE));
+                texts.unreadable.push(config::FILE.to_owned());
+            }
+        }
+        for (folder, calendar) in [("schedules", false), ("schedules/calendar", true)] {
+            for name in toml_files(&self.dir.join(folder)) {
+                let file = format!("{folder}/{name}");
+                match read_text(&self.dir.join(folder).join(&name)) {
+                    Ok(text) if calendar => drop(texts.calendar.insert(file, text)),
+                    Ok(text) => drop(texts.schedules.insert(file, text)),
+                    Err(Unreadable::Absent) => {}
+                    Err(why) => {
+                        findings.push(why.finding(&file));
+                        texts.unreadable.push(file);
+                    }
+                }
+            }
+        }
+        (texts, findings)
+    }
+
+    /// Keeps a version before it takes effect.
+    pub fn keep(&self, version: &Version) -> io::Result<()> {
+        let dir = self.in_force();
+        fs::create_dir_all(&dir)?;
+        let name = format!("{:020}-{}.json", version.effective.as_millisecond(), version.revision);
+        write_whole(&dir.join(name), &serde_json::to_vec(version).map_err(io::Error::other)?)?;
+        let mut names = version_files(&dir);
+        names.reverse();
+        for old in names.iter().skip(KEPT) {
+            // A version that cannot be removed only takes room.
+            let _ = fs::remove_file(old);
+        }
+        Ok(())
+    }
+
+    /// Returns the versions kept, oldest first; unreadable ones are left out.
+    pub fn versions(&self) -> Vec<Version> {
+        let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
+        version_files(&self.in_force()).iter().filter_map(read).collect()
+    }
+}
+
+/// Writes a file so that a power cut leaves the old one or the new one, never a part.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use io::Write as _;
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    sync_dir(dir)
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_dir(_dir: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn version_files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn toml_files(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut names: Vec<_> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".toml") && !name.starts_with('.'))
+        .collect();
+    names.sort();
+    names
+}
+
+enum Unreadable {
+    Absent,
+    TooLarge,
+    NotText,
+    Refused(io::Error),
+}
+
+impl Unreadable {
+    fn finding(self, file: &str) -> Finding {
+        let (code, message) = match self {
+            Self::Absent => ("unreadable", "文件不见了；请放回原处".to_owned()),
+            Self::TooLarge => ("file-too-large", "文件超过 1 MB，不像播放计划；请检查是否放错了文件".to_owned()),
+            Self::NotText => ("not-utf8", "文件不是 UTF-8 文本；请用记事本另存为 UTF-8 编码".to_owned()),
+            Self::Refused(error) => ("unreadable", format!("文件打不开（{error}）；请检查文件权限")),
+        };
+        Finding { file: file.to_owned(), line: None, column: None, severity: Severity::Error, code, message }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, Unreadable> {
+    match fs::metadata(path) {
+        Ok(facts) if facts.len() > LARGEST => return Err(Unreadable::TooLarge),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unreadable::Absent),
+        Err(error) => return Err(Unreadable::Refused(error)),
+    }
+    let bytes = fs::read(path).map_err(Unreadable::Refused)?;
+    String::from_utf8(bytes).map_err(|_| Unreadable::NotText)
+}
+
+/// The texts of a home, by path relative to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Texts {
+    /// `station.toml`
+    pub station: Option<String>,
+    /// `schedules/*.toml`
+    pub schedules: BTreeMap<String, String>,
+    /// `schedules/calendar/*.toml`
+    pub calendar: BTreeMap<String, String>,
+    /// Files that exist and could not be read: the version in force keeps its place for them.
+    #[serde(skip)]
+    pub unreadable: Vec<String>,
+}
+
+/// One version of the texts, from the moment it took effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// When it took effect.
+    pub effective: Timestamp,
+    /// 16 hex digits: the hash of the texts.
+    pub revision: String,
+    /// What was in force.
+    pub texts: Texts,
+}
+
+/// Texts made into values.
+#[derive(Debug, Clone)]
+pub struct Assembled {
+    /// What is in force: where a text was bad, the one before it.
+    pub texts: Texts,
+    /// 16 hex digits.
+    pub revision: String,
+    /// From `station.toml`; none where it is bad and none was in force, or there is none at all.
+    pub config: Option<Config>,
+    /// Everything that decides what plays.
+    pub program: Program,
+    /// In order of file and place.
+    pub findings: Vec<Finding>,
+}
+
+impl Assembled {
+    /// Returns whether the home has a usable `station.toml`, or none at all (first run).
+    pub fn is_usable(&self) -> bool {
+        self.config.is_some() || self.texts.station.is_none()
+    }
+}
+
+/// Makes texts into values. A text without a recoverable structure gives its place to the one in `in_force`.
+pub fn assemble(texts: &Texts, in_force: Option<&Texts>, clips: Clips) -> Assembled {
+    let mut effective = Texts::default();
+    let mut findings = Vec::new();
+
+    let before = in_force.and_then(|old| old.station.as_ref());
+    let mut config = None;
+    match (&texts.station, texts.unreadable.iter().any(|file| file == config::FILE)) {
+        (Some(text), _) => match Config::parse(text) {
+            Ok(read) => (config, effective.station) = (Some(read), Some(text.clone())),
+            Err(faults) => {
+                findings.extend(faults);
+                config = before.and_then(|text| Config::parse(text).ok());
+                effective.station = if config.is_some() { before.cloned() } else { Some(text.clone()) };
+            }
+        },
+        (None, true) => {
+            config = before.and_then(|text| Config::parse(text).ok());
+            effective.station = before.cloned();
+        }
+        (None, false) => {}
+    }
+
+    let mut calendar = Calendar::shipped();
+    for (file, text) in with_unreadable(&texts.calendar, texts, in_force.map(|old| &old.calendar)) {
+        let stem = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".toml");
+        let Some(year) = stem.parse::<i16>().ok().filter(|year| (1950..=2199).contains(year)) else {
+            findings.push(Finding {
+                file: file.clone(),
+                line: None,
+                column: None,
+                severity: Severity::Warning,
+                code: "not-a-year",
+                message: "日历文件要以年份命名，例如 2027.toml；这个文件没有使用".into(),
+            });
+            continue;
+        };
+        match YearFile::parse(year, text) {
+            Ok(read) => {
+                calendar.replace(read);
+                effective.calendar.insert(file.clone(), text.clone());
+            }
+            Err(faults) => {
+                findings.extend(faults.into_iter().map(|fault| {
+                    let at = fault.at.map(|at| config::place(text, at));
+                    Finding {
+                        file: file.clone(),
+                        line: at.map(|(line, _)| line),
+                        column: at.map(|(_, column)| column),
+                        severity: Severity::Error,
+                        code: "bad-calendar",
+                        message: fault.message,
+                    }
+                }));
+                if let Some((text, read)) = in_force.and_then(|old| {
+                    let text = old.calendar.get(file)?;
+                    Some((text, YearFile::parse(year, text).ok()?))
+                }) {
+                    calendar.replace(read);
+                    effective.calendar.insert(file.clone(), text.clone());
+                }
+            }
+        }
+    }
+
+    let mut schedules = Vec::new();
+    for (file, text) in with_unreadable(&texts.schedules, texts, in_force.map(|old| &old.schedules)) {
+        let parsed = file::parse(Source::Station, file, text);
+        findings.extend(parsed.findings);
+        let mut read = parsed.schedule.map(|schedule| (text, schedule));
+        if read.is_none() {
+            read = in_force.and_then(|old| {
+                let text = old.schedules.get(file)?;
+                Some((text, file::parse(Source::Station, file, text).schedule?))
+            });
+        }
+        if let Some((text, schedule)) = read {
+            schedules.push(schedule);
+            effective.schedules.insert(file.clone(), text.clone());
+        }
+    }
+    schedules.sort_by(|a, b| (a.source, &a.name).cmp(&(b.source, &b.name)));
+    findings.sort();
+
+    let known = config.clone().unwrap_or_else(Config::first_run);
+    let program = Program { zone: known.zone, schedules, calendar, hours: known.hours, closed: known.closed, clips };
+    Assembled { revision: revision(&effective), texts: effective, config, program, findings }
+}
+
+/// Returns the texts at hand and, for files that could not be read, those in force.
+fn with_unreadable<'a>(
+    at_hand: &'a BTreeMap<String, String>,
+    texts: &Texts,
+    in_force: Option<&'a BTreeMap<String, String>>,
+) -> BTreeMap<&'a String, &'a String> {
+    let mut all: BTreeMap<_, _> = at_hand.iter().collect();
+    let kept = in_force.into_iter().flatten().filter(|(file, _)| texts.unreadable.contains(file));
+    all.extend(kept);
+    all
+}
+
+fn revision(texts: &Texts) -> String {
+    let mut hash = Sha256::new();
+    let station = texts.station.iter().map(|text| (config::FILE, text));
+    let files = texts.calendar.iter().chain(&texts.schedules).map(|(file, text)| (file.as_str(), text));
+    for (file, text) in station.chain(files) {
+        for part in [file, text] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "title = \"早\"\n[announcement.a]\nplay = [\"a.wav\"]\n[[rule]]\nplay = \"a\"\nat = [\"06:30\"]\n";
+
+    fn texts(schedule: &str) -> Texts {
+        Texts { schedules: BTreeMap::from([("schedules/day.toml".into(), schedule.into())]), ..Texts::default() }
+    }
+
+    #[test]
+    fn a_file_without_structure_leaves_the_version_in_force() {
+        let in_force = assemble(&texts(GOOD), None, Clips::default());
+        let broken = assemble(&texts("title = \n[[[ ="), Some(&in_force.texts), Clips::default());
+        assert!(!broken.findings.is_empty());
+        assert_eq!(broken.program.schedules.len(), 1);
+    }
+
+    #[test]
+    fn a_removed_file_is_gone_and_an_unreadable_one_is_not() {
+        let in_force = assemble(&texts(GOOD), None, Clips::default());
+        let gone = assemble(&Texts::default(), Some(&in_force.texts), Clips::default());
+        assert!(gone.program.schedules.is_empty());
+        let locked = Texts { unreadable: vec!["schedules/day.toml".into()], ..Texts::default() };
+        assert_eq!(assemble(&locked, Some(&in_force.texts), Clips::default()).program.schedules.len(), 1);
+    }
+
+    #[test]
+    fn versions_come_back_in_the_order_they_took_effect() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let home = Home::new(dir.path());
+        for second in [30, 10, 20] {
+            let version = Version {
+                effective: Timestamp::from_second(second).expect("in range"),
+                revision: format!("{second:016x}"),
+                texts: texts(GOOD),
+            };
+            home.keep(&version).expect("kept");
+        }
+        let seconds: Vec<_> = home.versions().iter().map(|version| version.effective.as_second()).collect();
+        assert_eq!(seconds, [10, 20, 30]);
+    }
+}

@@ -1,0 +1,117 @@
+//! Kinds of file that people take for sound, or that are sound nobody here decodes: told from their first bytes, never
+//! from their name.
+
+use super::{Refused, unreadable};
+use std::{
+    fs::File,
+    io::{Read, Seek},
+};
+
+/// Refuses what is known not to be decodable, by name and with the remedy; leaves everything else to the probe.
+pub(super) fn refuse_known(source: &mut File) -> Result<(), Refused> {
+    let mut head = Vec::with_capacity(512);
+    source.by_ref().take(512).read_to_end(&mut head).map_err(|error| unreadable(&error))?;
+    source.rewind().map_err(|error| unreadable(&error))?;
+    judge(&head)
+}
+
+fn judge(head: &[u8]) -> Result<(), Refused> {
+    let unsupported: &[(&[u8], &str)] = &[
+        (b"#!AMR", "手机录音的 AMR 格式"),
+        (b"#!SILK", "微信语音的 SILK 格式"),
+        (b"\x02#!SILK", "微信语音的 SILK 格式"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", " WMA/WMV 格式"),
+        (b"\x1a\x45\xdf\xa3", " MKV/WebM 格式"),
+        (b"MAC ", " APE 格式"),
+        (b"wvpk", " WavPack 格式"),
+        (b"caff", " CAF 格式"),
+        (b".RMF", " RealMedia 格式"),
+        (b"FLV", " FLV 视频格式"),
+        (b"DSD ", " DSD 格式"),
+        (b"MThd", " MIDI 格式（其中只有乐谱，没有录音）"),
+        (b"CTENFDAM", "加密的网易云音乐下载文件"),
+    ];
+    let not_audio: &[(&[u8], &str)] = &[
+        (b"PK\x03\x04", "压缩包或 Office 文档"),
+        (b"Rar!", "压缩包"),
+        (b"7z\xbc\xaf", "压缩包"),
+        (b"\x1f\x8b", "压缩包"),
+        (b"%PDF", " PDF 文档"),
+        (b"\xff\xd8\xff", "图片"),
+        (b"\x89PNG", "图片"),
+        (b"GIF8", "图片"),
+        (b"MZ", " Windows 程序"),
+        (b"\x7fELF", "程序"),
+        (b"SQLite format 3", "数据库"),
+        (b"\xd0\xcf\x11\xe0", " Office 文档"),
+    ];
+    if let Some((_, what)) = unsupported.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Err(Refused::Unsupported { what: (*what).into() });
+    }
+    if let Some((_, what)) = not_audio.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Err(Refused::NotAudio { what: (*what).into() });
+    }
+    if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"AVI ") {
+        return Err(Refused::Unsupported { what: " AVI 视频格式".into() });
+    }
+    if let Some(text) = text(head) {
+        let text = text.trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
+        let web = ["<!doctype", "<html", "<head", "<?xml", "<!--", "<script"];
+        let what = if web.iter().any(|start| text.starts_with(start)) {
+            "网页（下载时没有取到真正的音频）"
+        } else if text.starts_with("#extm3u") || text.starts_with("[playlist]") {
+            "播放列表"
+        } else {
+            "文本文件"
+        };
+        return Err(Refused::NotAudio { what: what.into() });
+    }
+    Ok(())
+}
+
+/// Returns the first bytes as text if they can be nothing else: UTF-8 up to a character cut at the end, and no control
+/// characters. A few bytes prove nothing.
+fn text(head: &[u8]) -> Option<&str> {
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok()?,
+        Err(_) => return None,
+    };
+    let plain = !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
+    (plain && text.len() >= 8).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_sound_is_called_by_its_name() {
+        for (head, word) in [
+            (&b"<!DOCTYPE html><html>"[..], "网页"),
+            (b"\xef\xbb\xbf  <HTML><body>", "网页"),
+            (b"#EXTM3U\nhttp://radio", "播放列表"),
+            ("村委会通知：明天停水".as_bytes(), "文本"),
+            (b"#!AMR\n\x3c\x00", "AMR"),
+            (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", "WMA"),
+            (b"PK\x03\x04\x14\x00", "压缩包"),
+            (b"RIFF\x00\x00\x00\x00AVI LIST", "AVI"),
+        ] {
+            let said = judge(head).expect_err("known").to_string();
+            assert!(said.contains(word), "{said} lacks {word}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_sound_is_left_to_the_probe() {
+        for head in [
+            &b"RIFF\x24\x00\x00\x00WAVEfmt "[..],
+            b"ID3\x04\x00\x00\x00\x00\x00\x00",
+            b"fLaC\x00\x00\x00\x22",
+            b"OggS\x00\x02",
+            b"\xff\xfb\x90\x64\x00",
+        ] {
+            assert_eq!(judge(head), Ok(()), "{head:?}");
+        }
+    }
+}

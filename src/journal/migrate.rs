@@ -1,0 +1,24 @@
+//! Numbered steps from nothing to the newest schema. A step that shipped is never edited.
+
+use super::JournalError;
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+
+const STEPS: [&str; 1] = [include_str!("schema.sql")];
+
+/// Brings a database up to date, each step in a transaction of its own.
+pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), JournalError> {
+    let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(&mut *connection).await?.try_get(0)?;
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    if done > STEPS.len() {
+        return Err(JournalError::Newer { version });
+    }
+    for (index, step) in STEPS.iter().enumerate().skip(done) {
+        let mut transaction = connection.begin().await?;
+        sqlx::raw_sql(*step).execute(&mut *transaction).await?;
+        // A pragma takes no parameter; the number is ours.
+        let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", index + 1));
+        sqlx::raw_sql(version).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}
