@@ -8,6 +8,8 @@
 //! `DALABA_DAYS=n` for so many days; the seeds
 //! of `regressions/year-seeds.txt` run always.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 #[path = "year/speaker.rs"]
 mod speaker;
 #[path = "year/station.rs"]

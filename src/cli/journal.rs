@@ -44,7 +44,7 @@ pub(super) async fn run(arguments: Args) -> anyhow::Result<u8> {
     }
     if !home.journal().exists() {
         eprintln!("还没有播出记录（{}）；站点运行后才会有", home.journal().display());
-        return Ok(1);
+        return Ok(u8::from(arguments.verify.is_some()));
     }
     let mut reader = Reader::open(&home.journal()).await?;
     if arguments.verify.is_some() {
