@@ -1,7 +1,5 @@
 //! The binary as a person or a program meets it: what it prints where, and how it ends.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 mod support;
 
 use serde_json::Value;

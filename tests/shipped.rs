@@ -1,7 +1,5 @@
 //! What we ship is right: every schedule loads without a finding, every clip can be played.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 mod support;
 
 use std::{

@@ -1,6 +1,5 @@
 //! The real daemon, a null sink, real children: text in, sound and journal out.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![cfg(target_os = "linux")]
 
 mod support;
