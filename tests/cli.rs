@@ -155,8 +155,9 @@ fn without_a_daemon_its_commands_say_so() {
 #[test]
 fn a_home_that_never_ran_has_no_journal_and_says_so() {
     let said = home().dalaba(["journal", "--json"]);
-    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:#?}");
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:#?}");
     assert!(said.err.contains("还没有播出记录"), "{said:#?}");
+    assert_eq!(home().dalaba(["journal", "--verify"]).code, 1, "nothing is proved where nothing is");
 }
 
 #[test]
