@@ -7,6 +7,8 @@ use crate::speaker::protocol::{End, Word};
 const SILENCE: f32 = -90.0;
 /// How often the journal hears of what sounds.
 const SAVE: Duration = Duration::from_secs(5);
+/// When it hears of it first: a kill in the first seconds still leaves on record that something sounded.
+const FIRST_SAVE: Duration = Duration::from_secs(1);
 /// So many deaths of the speaker in one occurrence are a crash loop.
 const DEATHS: u8 = 3;
 
@@ -48,7 +50,7 @@ impl Conductor {
         live.sounded = true;
         live.marked = true;
         live.alive = now.awake;
-        live.saved = now.awake;
+        live.saved = now.awake.saturating_sub(SAVE - FIRST_SAVE);
         let entry = &mut live.running.entry;
         if entry.started.is_none() {
             entry.started = Some(at);
