@@ -31,7 +31,7 @@ enum Victim {
 const LONG: SignedDuration = SignedDuration::from_secs(7);
 
 /// Villages that live at a time: they mostly wait.
-const AT_ONCE: u64 = 2;
+const AT_ONCE: u64 = 3;
 
 #[test]
 fn a_killed_daemon_loses_nothing_and_repeats_nothing() {

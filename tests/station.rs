@@ -107,6 +107,8 @@ fn a_sound_card_pulled_out_and_put_back_goes_on_where_the_clock_is() {
     let heard = second.wait(RATE);
     assert_eq!(find(&clip[8 * RATE..], &heard).len(), 1, "its end is heard: {entry:#}");
     assert!(find(&clip[..RATE], &heard).is_empty(), "its beginning is not repeated: {entry:#}");
+    village.schedule("daily", &announce("next", "a.wav", &[soon(4)], ""));
+    assert_eq!(fate(&village.entries("next", 1)[0]), "played", "the one after it plays");
 }
 
 #[test]

@@ -103,11 +103,9 @@ impl Conductor {
                 let reason = live.running.playout.not_after.map(|(_, reason)| reason);
                 self.conclude(now, live, reason, at);
             }
+            // Of the device itself the speaker tells in words of its own, and only when it changes.
             End::DeviceLost | End::DeviceStalled | End::Stopped => {
                 let reason = if end == End::DeviceStalled { Reason::DeviceStalled } else { Reason::DeviceLost };
-                if end != End::Stopped {
-                    self.device = Device::Opening;
-                }
                 self.interrupt(now, live, reason, at);
             }
         }

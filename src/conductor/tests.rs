@@ -370,6 +370,20 @@ fn what_broke_off_re_enters_where_the_clock_is() {
 }
 
 #[test]
+fn an_end_by_a_lost_device_says_nothing_of_the_device_after_it() {
+    // The speaker finds its device again by itself and tells only of changes: here it was back before the end was told.
+    let mut station = Station::new("06:20:00", &[MORNING, ("later", Band::Normal, "06:31:00", 5)]);
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    station.sounds("morning", 28);
+    station.passes(SignedDuration::from_secs(2));
+    station.ends("morning", 28, End::DeviceLost);
+    assert_eq!(station.fates("morning"), ["Partial 声卡中断"]);
+    station.waits_until("06:30:59");
+    assert!(station.playout("later").is_some());
+}
+
+#[test]
 fn a_speaker_without_progress_is_replaced_and_the_third_death_is_safe_mode() {
     let mut station = Station::new("06:20:00", &[MORNING, ("later", Band::Normal, "06:35:00", 5)]);
     station.waits_until("06:30:00");

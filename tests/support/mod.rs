@@ -5,7 +5,6 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-#[allow(clippy::unwrap_used, reason = "a rig that does not come up ends the test")]
 pub mod rig;
 pub mod wave;
 

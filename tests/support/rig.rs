@@ -2,6 +2,8 @@
 //!
 //! Needs `pulseaudio`, `pactl` and `parec`. Works as root, without D-Bus, and touches nothing of the user's own server.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::{
     io::Read,
     path::{Path, PathBuf},
