@@ -99,9 +99,12 @@ impl Home {
     pub fn keep(&self, version: &Version) -> io::Result<()> {
         let dir = self.in_force();
         fs::create_dir_all(&dir)?;
-        let name = format!("{:020}-{}.json", version.effective.as_millisecond(), version.revision);
-        write_whole(&dir.join(name), &serde_json::to_vec(version).map_err(io::Error::other)?)?;
         let mut names = version_files(&dir);
+        // Numbered in the order in which they came: the clock may be wrong.
+        let number = names.last().and_then(|last| number(last)).map_or(0, |last| last + 1);
+        let path = dir.join(format!("{number:010}-{}.json", version.revision));
+        write_whole(&path, &serde_json::to_vec(version).map_err(io::Error::other)?)?;
+        names.push(path);
         names.reverse();
         for old in names.iter().skip(KEPT) {
             // A version that cannot be removed only takes room.
@@ -110,7 +113,22 @@ impl Home {
         Ok(())
     }
 
-    /// Returns the versions kept, oldest first; unreadable ones are left out.
+    /// Notes when the last version kept under this name took effect; what is on record only moves back.
+    pub fn date(&self, revision: &str, effective: Timestamp) -> io::Result<()> {
+        for path in version_files(&self.in_force()).iter().rev() {
+            let Ok(mut version) = serde_json::from_slice::<Version>(&fs::read(path)?) else { continue };
+            if version.revision == revision {
+                if version.effective.is_none_or(|known| effective < known) {
+                    version.effective = Some(effective);
+                    write_whole(path, &serde_json::to_vec(&version).map_err(io::Error::other)?)?;
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the versions kept, in the order in which they came; unreadable ones are left out.
     pub fn versions(&self) -> Vec<Version> {
         let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
         version_files(&self.in_force()).iter().filter_map(read).collect()
@@ -146,6 +164,10 @@ fn version_files(dir: &Path) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+fn number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.split('-').next()?.parse().ok()
 }
 
 fn toml_files(dir: &Path) -> Vec<String> {
@@ -205,8 +227,8 @@ pub struct Texts {
 /// One version of the texts, from the moment it took effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Version {
-    /// When it took effect.
-    pub effective: Timestamp,
+    /// When it took effect; none until that is known.
+    pub effective: Option<Timestamp>,
     /// 16 hex digits: the hash of the texts.
     pub revision: String,
     /// What was in force.
@@ -378,18 +400,24 @@ mod tests {
     }
 
     #[test]
-    fn versions_come_back_in_the_order_they_took_effect() {
+    fn versions_come_back_in_the_order_they_came_whatever_the_clock_said() {
         let dir = tempfile::tempdir().expect("a folder");
         let home = Home::new(dir.path());
         for second in [30, 10, 20] {
             let version = Version {
-                effective: Timestamp::from_second(second).expect("in range"),
+                effective: Timestamp::from_second(second).ok(),
                 revision: format!("{second:016x}"),
                 texts: texts(GOOD),
             };
             home.keep(&version).expect("kept");
         }
-        let seconds: Vec<_> = home.versions().iter().map(|version| version.effective.as_second()).collect();
-        assert_eq!(seconds, [10, 20, 30]);
+        let seconds = || -> Vec<i64> {
+            home.versions().iter().map(|version| version.effective.expect("dated").as_second()).collect()
+        };
+        assert_eq!(seconds(), [30, 10, 20]);
+        for (to, expected) in [(25, [30, 10, 20]), (15, [30, 10, 15])] {
+            home.date(&format!("{:016x}", 20), Timestamp::from_second(to).expect("in range")).expect("dated");
+            assert_eq!(seconds(), expected, "a moment on record only moves back");
+        }
     }
 }

@@ -21,6 +21,14 @@ pub enum Action {
     Finish(Entry),
     /// Notes that everything up to `tick` is decided, with the newest time seen and the stop and hush in force.
     Tick(Tick),
+    /// Notes when a version took effect: it was kept before, without a moment, since the clock may not be believed. A
+    /// moment on record only ever moves back: the same schedules with other clips are no new version on record.
+    Dated {
+        /// Which; the last one kept under this name.
+        revision: String,
+        /// When.
+        effective: Timestamp,
+    },
     /// Asks the journal which occurrences due from here on are decided; answered by [`super::Event::Recalled`].
     Recall {
         /// From here on.

@@ -106,9 +106,10 @@ pub struct Memory {
     pub running: Vec<Running>,
     /// Occurrences with a final entry, due from two days before the tick on.
     pub decided: BTreeSet<OccurrenceId>,
-    /// Versions that were in force since the tick: (taking effect, revision, program), oldest first. The last one is
-    /// the version in force when the last daemon ended.
-    pub versions: Vec<(Timestamp, String, Arc<Program>)>,
+    /// Versions that were in force since the tick: (taking effect, revision, program), in the order in which they came.
+    /// The last one is the version in force when the last daemon ended. No moment for one that came while the clock was
+    /// not believed: it counts from when the clock is believed again.
+    pub versions: Vec<(Option<Timestamp>, String, Arc<Program>)>,
     /// Wall times of daemon starts, this one included, on record.
     pub starts: Vec<Timestamp>,
     /// A stop that was in force: until when.

@@ -162,15 +162,21 @@ impl Conductor {
     /// Returns a conductor that takes over from what is on record, and its first actions.
     pub fn new(
         now: Reading,
-        memory: Memory,
+        mut memory: Memory,
         limits: Limits,
         program: Arc<Program>,
         revision: String,
     ) -> (Self, Vec<Action>) {
+        let mut first = Vec::new();
+        if let (Some(tick), true) = (memory.tick, memory.versions.is_empty()) {
+            // A journal without its versions: what is at hand is the best guess of what was in force.
+            memory.versions.push((Some(tick), revision.clone(), Arc::clone(&program)));
+            first.push(Action::Dated { revision: revision.clone(), effective: tick });
+        }
         let mut trust = Trust::new(limits.released, memory.newest);
         let clock = trust.judge(&now);
         let is_new = memory.versions.last().is_some_and(|last| last.1 != revision || *last.2 != *program);
-        let timeline = Timeline::new(memory.versions, Arc::clone(&program), revision.clone());
+        let timeline = Timeline::new(&now, memory.versions, Arc::clone(&program), revision.clone());
         let kept = memory.tick.unwrap_or(now.wall);
         let in_loop = plus(now.wall, -LOOP);
         let starts = memory.starts.iter().filter(|start| (in_loop..=now.wall).contains(*start)).count();
@@ -198,7 +204,7 @@ impl Conductor {
             ticked: None,
             unticked: true,
             wake: now.wall,
-            actions: Vec::new(),
+            actions: first,
         };
         if is_new {
             conductor.timeline.put(now.wall, Some(now.since_boot), program, revision);
@@ -220,6 +226,9 @@ impl Conductor {
             Event::Reprogrammed { program, revision } => {
                 self.decide(&now);
                 let undated = self.doubt.map(|_| now.since_boot);
+                if undated.is_none() {
+                    self.actions.push(Action::Dated { revision: revision.clone(), effective: now.wall });
+                }
                 self.timeline.put(now.wall, undated, program, revision);
                 self.unticked = true;
                 self.rearm(&now);
@@ -234,6 +243,12 @@ impl Conductor {
         }
         self.advance(&now);
         std::mem::take(&mut self.actions)
+    }
+
+    /// Dates the versions that came at a moment nobody believed.
+    fn date(&mut self, now: &Reading) {
+        let dated = self.timeline.settle(now.wall, now.since_boot).into_iter();
+        self.actions.extend(dated.map(|(revision, effective)| Action::Dated { revision, effective }));
     }
 
     /// Returns the wall time at which to hand in [`Event::Woke`] next.
@@ -336,7 +351,7 @@ impl Conductor {
         if let Some(doubt) = self.doubt.take() {
             let until = plus(now.wall, -passed(doubt.since_boot, now.since_boot));
             self.gap = Gap { until, before: doubt.before, after: Reason::ClockUntrusted };
-            self.timeline.settle(now.wall, now.since_boot);
+            self.date(now);
             self.cursor.get_or_insert(until);
             self.clear(Alarm::ClockUntrusted);
             self.unticked = true;
@@ -344,7 +359,7 @@ impl Conductor {
         if self.cursor.is_some_and(|cursor| cursor > plus(now.wall, STEP)) {
             self.unwait();
             self.cursor = self.cursor.min(Some(now.wall));
-            self.timeline.settle(now.wall, now.since_boot);
+            self.date(now);
             self.recalling += 1;
             self.actions.push(Action::Recall { since: now.wall });
             self.unticked = true;

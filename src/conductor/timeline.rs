@@ -5,7 +5,7 @@
 
 use crate::{
     plan::{self, Occurrence, Program},
-    trust::plus,
+    trust::{Reading, plus},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{ops::Range, sync::Arc, time::Duration};
@@ -42,13 +42,21 @@ pub(super) struct Timeline {
 
 impl Timeline {
     /// Returns the timeline of the versions on record.
-    pub fn new(versions: Vec<(Timestamp, String, Arc<Program>)>, program: Arc<Program>, revision: String) -> Self {
-        let mut versions: Vec<Version> = versions
-            .into_iter()
-            .map(|(from, revision, program)| Version { from, undated: None, revision, program })
-            .collect();
+    pub fn new(
+        now: &Reading,
+        versions: Vec<(Option<Timestamp>, String, Arc<Program>)>,
+        program: Arc<Program>,
+        revision: String,
+    ) -> Self {
+        let version = |(from, revision, program): (Option<Timestamp>, _, _)| Version {
+            from: from.unwrap_or(now.wall),
+            undated: from.is_none().then_some(now.since_boot),
+            revision,
+            program,
+        };
+        let mut versions: Vec<Version> = versions.into_iter().map(version).collect();
         if versions.is_empty() {
-            versions.push(Version { from: Timestamp::MIN, undated: None, revision, program });
+            versions.push(Version { from: now.wall, undated: Some(now.since_boot), revision, program });
         }
         Self { versions, window: Timestamp::MIN..Timestamp::MIN, planned: Vec::new() }
     }
@@ -74,16 +82,22 @@ impl Timeline {
     }
 
     /// Dates the versions that came while the clock was not believed, now that it is, and brings those that came in
-    /// what turned out to be the future back to `now`.
-    pub fn settle(&mut self, now: Timestamp, since_boot: Duration) {
+    /// what turned out to be the future back to `now`. Returns each that was given another moment.
+    pub fn settle(&mut self, now: Timestamp, since_boot: Duration) -> Vec<(String, Timestamp)> {
         let mut earliest = Timestamp::MIN;
+        let mut dated = Vec::new();
         for version in &mut self.versions {
+            let before = version.undated.is_none().then_some(version.from);
             if let Some(then) = version.undated.take() {
                 version.from = plus(now, -crate::trust::passed(then, since_boot));
             }
             version.from = version.from.min(now).max(earliest);
             earliest = version.from;
+            if before != Some(version.from) {
+                dated.push((version.revision.clone(), version.from));
+            }
         }
+        dated
     }
 
     /// Forgets versions that ended before `settled`: nothing is owed under them any more.

@@ -161,7 +161,7 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
         signed_hour: None,
     };
     if fresh {
-        station.keep_version(now.wall);
+        station.keep_version();
     }
     station.perform(first).await;
     station.want_clips().await;
@@ -206,9 +206,9 @@ fn lock(home: &Home) -> Result<Option<fs::File>, StartError> {
 }
 
 /// Returns the versions that were in force since the last tick.
-fn past(versions: &[Version], memory: &Memory, clips: &Clips) -> Vec<(Timestamp, String, Arc<Program>)> {
+fn past(versions: &[Version], memory: &Memory, clips: &Clips) -> Vec<(Option<Timestamp>, String, Arc<Program>)> {
     let since = memory.tick.unwrap_or(Timestamp::MAX);
-    let first = versions.iter().rposition(|version| version.effective <= since).unwrap_or(0);
+    let first = versions.iter().rposition(|version| version.effective.is_some_and(|from| from <= since)).unwrap_or(0);
     let value = |version: &Version| {
         let assembled = assemble(&version.texts, None, clips.clone());
         (version.effective, version.revision.clone(), Arc::new(assembled.program))
@@ -399,8 +399,7 @@ impl Station {
     /// Keeps the waiting version on disk, then lets it take effect.
     async fn put_in_force(&mut self) {
         let Some(new) = &self.unkept else { return };
-        let now = self.clock.now();
-        let version = Version { effective: now.wall, revision: new.revision.clone(), texts: new.texts.clone() };
+        let version = Version { effective: None, revision: new.revision.clone(), texts: new.texts.clone() };
         if let Err(error) = self.home.keep(&version) {
             error!(%error, "the new schedules cannot be kept on disk; the old ones stay in force");
             return;
@@ -465,9 +464,9 @@ impl Station {
         self.signed_hour = Some(hour);
     }
 
-    fn keep_version(&mut self, effective: Timestamp) {
+    fn keep_version(&mut self) {
         let version =
-            Version { effective, revision: self.assembled.revision.clone(), texts: self.assembled.texts.clone() };
+            Version { effective: None, revision: self.assembled.revision.clone(), texts: self.assembled.texts.clone() };
         if let Err(error) = self.home.keep(&version) {
             error!(%error, "the schedules in force cannot be kept on disk");
         }
@@ -493,6 +492,11 @@ impl Station {
                     info!(occurrence = %entry.occurrence, "{outcome} `{}` {reason}", entry.title);
                     self.need(amplifier::Need::Over(entry.occurrence.clone())).await;
                     self.ledger.finish(entry).await;
+                }
+                Action::Dated { revision, effective } => {
+                    if let Err(error) = self.home.date(&revision, effective) {
+                        error!(%error, "when the schedules took effect cannot be kept on disk");
+                    }
                 }
                 Action::Tick(tick) => self.ledger.tick(&tick).await,
                 Action::Recall { since } => {

@@ -124,7 +124,7 @@ struct Disk {
     running: BTreeMap<OccurrenceId, Running>,
     tick: Option<Tick>,
     starts: Vec<Timestamp>,
-    versions: Vec<(Timestamp, String, Arc<Program>)>,
+    versions: Vec<(Option<Timestamp>, String, Arc<Program>)>,
 }
 
 impl Disk {
@@ -135,7 +135,9 @@ impl Disk {
     fn memory(&self) -> Memory {
         let tick = self.tick.and_then(|tick| tick.at);
         let first = match tick {
-            Some(tick) => self.versions.iter().rposition(|version| version.0 <= tick).unwrap_or(0),
+            Some(tick) => {
+                self.versions.iter().rposition(|version| version.0.is_some_and(|from| from <= tick)).unwrap_or(0)
+            }
             None => 0,
         };
         Memory {
@@ -550,7 +552,7 @@ impl Year {
 
     fn record_version(&mut self) {
         let program = Arc::clone(&self.programs[self.program]);
-        self.disk.versions.push((self.reading().wall, self.revision(), program));
+        self.disk.versions.push((None, self.revision(), program));
         self.history.push((self.now, self.program));
     }
 
@@ -658,6 +660,11 @@ impl Year {
             }
             Action::Finish(entry) => self.finish(entry),
             Action::Tick(tick) => self.disk.tick = Some(*tick),
+            Action::Dated { revision, effective } => {
+                if let Some(kept) = self.disk.versions.iter_mut().rfind(|kept| kept.1 == *revision) {
+                    kept.0 = Some(kept.0.map_or(*effective, |known| known.min(*effective)));
+                }
+            }
             _ => {}
         }
     }
