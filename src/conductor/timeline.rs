@@ -102,7 +102,8 @@ impl Timeline {
 
     /// Forgets versions that ended before `settled`: nothing is owed under them any more.
     pub fn forget(&mut self, settled: Timestamp) {
-        let keep = self.versions.iter().rposition(|version| version.from <= settled).unwrap_or(0);
+        let is_over = |version: &Version| version.undated.is_none() && version.from <= settled;
+        let keep = self.versions.iter().rposition(is_over).unwrap_or(0);
         self.versions.drain(..keep);
     }
 
