@@ -4,12 +4,9 @@
 use crate::{
     calendar::{DaySet, DayWindow, Hours, Weekdays, WorkingHours},
     schedule::{Finding, Severity, Volume},
+    text::{civil_date, place},
 };
-use jiff::{
-    SignedDuration,
-    civil::{Date, Weekday},
-    tz::TimeZone,
-};
+use jiff::{SignedDuration, civil::Date, tz::TimeZone};
 use serde::Deserialize;
 use std::net::SocketAddr;
 
@@ -107,14 +104,6 @@ impl Config {
         })?;
         check(raw, text)
     }
-}
-
-/// Line and column of a byte offset, from 1, the column in characters.
-pub fn place(text: &str, offset: usize) -> (u32, u32) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -338,24 +327,17 @@ impl Faults<'_> {
 
     fn days(&mut self, days: &RawDays) -> DaySet {
         match days {
-            RawDays::Named(name) => match name.as_str() {
-                "every-day" => DaySet::EveryDay,
-                "workdays" => DaySet::Workdays,
-                "rest-days" => DaySet::RestDays,
-                "holidays" => DaySet::Holidays,
-                _ => {
-                    let message = format!(
-                        "日子“{name}”不认识；请写 every-day、workdays、rest-days、holidays 或 [\"mon\", \"tue\"]"
-                    );
-                    self.add(&[name], "unknown-days", message);
-                    DaySet::EveryDay
-                }
-            },
+            RawDays::Named(name) => DaySet::named(name).unwrap_or_else(|| {
+                let message =
+                    format!("日子“{name}”不认识；请写 every-day、workdays、rest-days、holidays 或 [\"mon\", \"tue\"]");
+                self.add(&[name], "unknown-days", message);
+                DaySet::EveryDay
+            }),
             RawDays::Weekdays(names) => {
-                let mut week = [false; 7];
+                let mut week = Weekdays::default();
                 for name in names {
-                    match weekday(name) {
-                        Some(day) => week[usize::from(day.to_monday_zero_offset().unsigned_abs())] = true,
+                    match Weekdays::day(name) {
+                        Some(day) => week.insert(day),
                         None => self.add(
                             &[name],
                             "unknown-weekday",
@@ -363,7 +345,7 @@ impl Faults<'_> {
                         ),
                     }
                 }
-                DaySet::Weekdays(Weekdays(week))
+                DaySet::Weekdays(week)
             }
         }
     }
@@ -388,35 +370,13 @@ impl Faults<'_> {
     }
 
     fn date(&mut self, written: &toml::value::Datetime) -> Option<Date> {
-        let date = match (written.date, written.time, written.offset) {
-            (Some(date), None, None) => {
-                let parts = (i16::try_from(date.year), i8::try_from(date.month), i8::try_from(date.day));
-                match parts {
-                    (Ok(year), Ok(month), Ok(day)) => Date::new(year, month, day).ok(),
-                    _ => None,
-                }
-            }
-            _ => None,
-        };
+        let date = civil_date(written);
         if date.is_none() {
             let text = written.to_string();
             self.add(&[&text], "bad-date", format!("“{text}”不是日期；请写成 2026-12-13"));
         }
         date
     }
-}
-
-fn weekday(name: &str) -> Option<Weekday> {
-    Some(match name {
-        "mon" => Weekday::Monday,
-        "tue" => Weekday::Tuesday,
-        "wed" => Weekday::Wednesday,
-        "thu" => Weekday::Thursday,
-        "fri" => Weekday::Friday,
-        "sat" => Weekday::Saturday,
-        "sun" => Weekday::Sunday,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

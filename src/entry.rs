@@ -4,6 +4,7 @@ use crate::{
     outcome::{Evidence, Outcome, Reason},
     plan::OccurrenceId,
     schedule::{Band, Source},
+    text::hex,
     trust::ClockState,
 };
 use jiff::Timestamp;
@@ -123,5 +124,5 @@ pub fn chain(prev: &str, line: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(prev);
     hash.update(line);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }

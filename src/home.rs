@@ -7,10 +7,12 @@
 use crate::{
     calendar::{Calendar, YearFile},
     config::{self, Config},
+    disk::write_whole,
     plan::{Clips, Program},
     schedule::{Finding, Severity, Source, file},
+    text::{hex, place},
 };
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -95,6 +97,12 @@ impl Home {
         (texts, findings)
     }
 
+    /// Returns the station's zone, for commands that need nothing else of the home.
+    pub fn zone(&self) -> TimeZone {
+        let text = read_text(&self.dir.join(config::FILE)).ok();
+        text.and_then(|text| Config::parse(&text).ok()).unwrap_or_else(Config::first_run).zone
+    }
+
     /// Keeps a version before it takes effect.
     pub fn keep(&self, version: &Version) -> io::Result<()> {
         let dir = self.in_force();
@@ -133,27 +141,6 @@ impl Home {
         let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
         version_files(&self.in_force()).iter().filter_map(read).collect()
     }
-}
-
-/// Writes a file so that a power cut leaves the old one or the new one, never a part.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use io::Write as _;
-    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    sync_dir(dir)
-}
-
-#[cfg(unix)]
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    fs::File::open(dir)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_dir(_dir: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 fn version_files(dir: &Path) -> Vec<PathBuf> {
@@ -251,6 +238,11 @@ pub struct Assembled {
 }
 
 impl Assembled {
+    /// Returns what is kept of it before it takes effect.
+    pub fn version(&self) -> Version {
+        Version { effective: None, revision: self.revision.clone(), texts: self.texts.clone() }
+    }
+
     /// Returns whether the home has a usable `station.toml`, or none at all (first run).
     pub fn is_usable(&self) -> bool {
         self.config.is_some() || self.texts.station.is_none()
@@ -301,7 +293,7 @@ pub fn assemble(texts: &Texts, in_force: Option<&Texts>, clips: Clips) -> Assemb
             }
             Err(faults) => {
                 findings.extend(faults.into_iter().map(|fault| {
-                    let at = fault.at.map(|at| config::place(text, at));
+                    let at = fault.at.map(|at| place(text, at));
                     Finding {
                         file: file.clone(),
                         line: at.map(|(line, _)| line),
@@ -368,7 +360,7 @@ fn revision(texts: &Texts) -> String {
             hash.update(part);
         }
     }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize()[..8])
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 //!
 //! * ground, pure: [`outcome`] names what may become of an occurrence; [`calendar`] and [`schedule`] make a
 //!   [`plan`]; [`entry`] is one line of the journal; [`gate`] is the last gate before the loudspeaker; [`trust`]
-//!   says what may be believed about the time; the [`conductor`] walks through the plan.
+//!   says what may be believed about the time; the [`conductor`] walks through the plan; [`text`] is what all texts share.
 //! * engines, one kind of I/O each: [`clock`], [`journal`], [`ingest`] and [`speaker`] (processes of their own),
-//!   [`library`].
+//!   [`library`], [`disk`].
 //! * the only place where decisions meet effects: [`daemon`].
 //! * views of the daemon: [`web`].
 //! * assembly: [`config`], [`cli`].
@@ -18,6 +18,7 @@ pub mod clock;
 pub mod conductor;
 pub mod config;
 pub mod daemon;
+pub mod disk;
 pub mod entry;
 pub mod gate;
 pub mod home;
@@ -28,5 +29,6 @@ pub mod outcome;
 pub mod plan;
 pub mod schedule;
 pub mod speaker;
+pub mod text;
 pub mod trust;
 pub mod web;

@@ -14,6 +14,7 @@ mod walk;
 
 use crate::{
     clock,
+    disk::{PIECE, sync_folder},
     ingest::{Prepared, Refused, run_child},
     plan::{Clip, ClipState, Clips},
     schedule::{ClipPath, Finding, Severity},
@@ -27,9 +28,6 @@ use std::{
     time::Duration,
 };
 use tokio::task::JoinSet;
-
-/// Pieces of a preparation that never ended; swept at start.
-const PIECE: &str = ".part-";
 
 /// A file changed this recently may still be on its way here: a refusal is not believed yet.
 const STILL_COPYING: Duration = Duration::from_secs(5);
@@ -291,14 +289,6 @@ fn keep(piece: &Path, whole: &Path) -> io::Result<u64> {
     std::fs::rename(piece, whole)?;
     sync_folder(whole)?;
     Ok(bytes)
-}
-
-/// Makes a rename durable, where the system has a way to.
-fn sync_folder(file: &Path) -> io::Result<()> {
-    match file.parent() {
-        Some(folder) if cfg!(unix) => std::fs::File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,17 @@ pub enum DaySet {
 }
 
 impl DaySet {
+    /// Returns the set that one word stands for: `every-day`, `workdays`, `rest-days` or `holidays`.
+    pub fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "every-day" => Self::EveryDay,
+            "workdays" => Self::Workdays,
+            "rest-days" => Self::RestDays,
+            "holidays" => Self::Holidays,
+            _ => return None,
+        })
+    }
+
     /// Returns whether `date` is one of these days.
     pub fn contains(&self, calendar: &Calendar, date: Date) -> bool {
         match self {

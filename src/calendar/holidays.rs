@@ -1,6 +1,7 @@
 //! One file a year: China's statutory holidays and make-up workdays, as the State Council's notice arranges them.
 
 use super::{Calendar, DayKind, lunar};
+use crate::text::civil_date;
 use jiff::{
     ToSpan as _,
     civil::{Date, Weekday},
@@ -83,7 +84,7 @@ impl YearFile {
         let mut errors = Vec::new();
         let mut read = |written: &Spanned<toml::value::Datetime>, in_year: bool| {
             let at = Some(written.span().start);
-            match civil(written.get_ref()) {
+            match civil_date(written.get_ref()) {
                 Some(date) if !in_year || date.year() == year => Some(date),
                 Some(date) => {
                     errors.push(YearError {
@@ -128,11 +129,6 @@ impl YearFile {
         let work = work.into_iter().map(|(_, date)| date).collect();
         Ok(Self { year, source: raw.source, published, status: raw.status, off, work })
     }
-}
-
-fn civil(written: &toml::value::Datetime) -> Option<Date> {
-    let (Some(date), None, None) = (written.date, written.time, written.offset) else { return None };
-    Date::new(i16::try_from(date.year).ok()?, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
 }
 
 fn is_weekend(date: Date) -> bool {

@@ -4,13 +4,7 @@ use super::{
     Place,
     client::{ClientError, ask},
 };
-use crate::{
-    clock,
-    home::assemble,
-    plan::{Clips, Line},
-    schedule::Volume,
-    web::PlayRequest,
-};
+use crate::{clock, plan::Line, schedule::Volume, web::PlayRequest};
 use jiff::{
     Timestamp, ZonedDateTime,
     civil::{DateTime, Time},
@@ -80,9 +74,7 @@ pub(super) async fn play(arguments: &Play) -> anyhow::Result<u8> {
 }
 
 pub(super) async fn hush(arguments: &Hush) -> anyhow::Result<u8> {
-    let (texts, _) = arguments.place.home().read();
-    let zone = assemble(&texts, None, Clips::default()).program.zone;
-    let now = clock::wall().to_zoned_datetime(zone);
+    let now = clock::wall().to_zoned_datetime(arguments.place.home().zone());
     let Some(until) = moment(&arguments.until, &now) else {
         eprintln!("时间“{}”读不懂；请写 21:00 或 2026-06-17T21:00", arguments.until);
         return Ok(2);

@@ -3,12 +3,11 @@
 use super::Place;
 use crate::{
     entry::Line,
-    home::assemble,
     journal::{
         JournalError,
         read::{Csv, Reader, Stored, Verdict, verify_export},
     },
-    plan::{Clips, instant},
+    plan::instant,
 };
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -50,8 +49,7 @@ pub(super) async fn run(arguments: Args) -> anyhow::Result<u8> {
     if arguments.verify.is_some() {
         return Ok(tell(&reader.verify().await?, arguments.place.json));
     }
-    let (texts, _) = home.read();
-    let zone = assemble(&texts, None, Clips::default()).program.zone;
+    let zone = home.zone();
     let window = window(&arguments, &zone);
     if let Some(file) = &arguments.csv {
         let to = fs::File::create(file).with_context(|| format!("写不了 {}", file.display()))?;

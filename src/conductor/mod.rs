@@ -168,15 +168,15 @@ impl Conductor {
         revision: String,
     ) -> (Self, Vec<Action>) {
         let mut first = Vec::new();
-        if let (Some(tick), true) = (memory.tick, memory.versions.is_empty()) {
-            // A journal without its versions: what is at hand is the best guess of what was in force.
-            memory.versions.push((Some(tick), revision.clone(), Arc::clone(&program)));
-            first.push(Action::Dated { revision: revision.clone(), effective: tick });
+        if memory.versions.is_empty() {
+            // A new station; or a journal without its versions, for which what is at hand is the best guess.
+            memory.versions.push((memory.tick, revision.clone(), Arc::clone(&program)));
+            first.extend(memory.tick.map(|effective| Action::Dated { revision: revision.clone(), effective }));
         }
         let mut trust = Trust::new(limits.released, memory.newest);
         let clock = trust.judge(&now);
         let is_new = memory.versions.last().is_some_and(|last| last.1 != revision || *last.2 != *program);
-        let timeline = Timeline::new(&now, memory.versions, Arc::clone(&program), revision.clone());
+        let timeline = Timeline::new(&now, memory.versions);
         let kept = memory.tick.unwrap_or(now.wall);
         let in_loop = plus(now.wall, -LOOP);
         let starts = memory.starts.iter().filter(|start| (in_loop..=now.wall).contains(*start)).count();
@@ -226,7 +226,7 @@ impl Conductor {
             Event::Reprogrammed { program, revision } => {
                 self.decide(&now);
                 let undated = self.doubt.map(|_| now.since_boot);
-                if undated.is_none() {
+                if undated.is_none() && revision != self.timeline.revision() {
                     self.actions.push(Action::Dated { revision: revision.clone(), effective: now.wall });
                 }
                 self.timeline.put(now.wall, undated, program, revision);

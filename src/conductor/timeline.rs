@@ -41,23 +41,15 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// Returns the timeline of the versions on record.
-    pub fn new(
-        now: &Reading,
-        versions: Vec<(Option<Timestamp>, String, Arc<Program>)>,
-        program: Arc<Program>,
-        revision: String,
-    ) -> Self {
+    /// Returns the timeline of the versions on record, of which there is at least one.
+    pub fn new(now: &Reading, versions: Vec<(Option<Timestamp>, String, Arc<Program>)>) -> Self {
         let version = |(from, revision, program): (Option<Timestamp>, _, _)| Version {
             from: from.unwrap_or(now.wall),
             undated: from.is_none().then_some(now.since_boot),
             revision,
             program,
         };
-        let mut versions: Vec<Version> = versions.into_iter().map(version).collect();
-        if versions.is_empty() {
-            versions.push(Version { from: now.wall, undated: Some(now.since_boot), revision, program });
-        }
+        let versions = versions.into_iter().map(version).collect();
         Self { versions, window: Timestamp::MIN..Timestamp::MIN, planned: Vec::new() }
     }
 

@@ -1,6 +1,6 @@
 //! `data/control.json`: how the other commands find the running daemon. Only the owner of `data/` can read it.
 
-use crate::home::Home;
+use crate::{disk::write_whole, home::Home, text::hex};
 use serde::{Deserialize, Serialize};
 use std::{fs, io, net::SocketAddr};
 
@@ -20,14 +20,14 @@ impl Control {
     pub fn new(address: SocketAddr) -> Result<Self, getrandom::Error> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
-        let token = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = hex(&bytes);
         Ok(Self { address, pid: std::process::id(), token })
     }
 
     /// Writes it, readable by the owner alone.
     pub fn write(&self, home: &Home) -> io::Result<()> {
         // The temporary file behind `write_whole` is private to its owner from the start.
-        crate::home::write_whole(&home.control(), &serde_json::to_vec(self).map_err(io::Error::other)?)
+        write_whole(&home.control(), &serde_json::to_vec(self).map_err(io::Error::other)?)
     }
 
     /// Reads what the running daemon wrote.

@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, SystemClock},
     conductor::{Action, Alarm, Conductor, Event, Limits, Memory},
     config::Config,
-    home::{Assembled, Home, Version, assemble},
+    home::{Assembled, Home, Texts, Version, assemble},
     library::Library,
     plan::{Clips, Occurrence, Program, Verdict, plan},
     schedule::{ClipPath, Finding},
@@ -93,7 +93,7 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
     let versions = home.versions();
     let (texts, unreadable) = home.read();
     let mut assembled = assemble(&texts, versions.last().map(|version| &version.texts), Clips::default());
-    assembled.findings.extend(unreadable);
+    assembled.findings.extend(unreadable.iter().cloned());
     if !assembled.is_usable() {
         return Err(StartError::BadStation(assembled.findings));
     }
@@ -144,6 +144,7 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
         config,
         conductor,
         ledger,
+        read: (texts, unreadable),
         unkept: None,
         assembled,
         library_findings: Vec::new(),
@@ -293,6 +294,8 @@ struct Station {
     config: Config,
     conductor: Conductor,
     ledger: Ledger,
+    /// What the home held when it was last read.
+    read: (Texts, Vec<Finding>),
     /// A version that takes effect once it can be kept on disk.
     unkept: Option<Assembled>,
     assembled: Assembled,
@@ -377,9 +380,19 @@ impl Station {
         }
     }
 
-    /// Reads the home again and puts what changed in force.
+    /// Reads the home again; only what changed is worth more than the reading.
     async fn reread(&mut self) {
-        let (texts, unreadable) = self.home.read();
+        let read = self.home.read();
+        if read != self.read {
+            self.read = read;
+            self.take_texts().await;
+        }
+        self.want_clips().await;
+    }
+
+    /// Makes what was read into values and puts what is new in force.
+    async fn take_texts(&mut self) {
+        let (texts, unreadable) = self.read.clone();
         let clips = self.assembled.program.clips.clone();
         let mut new = assemble(&texts, Some(&self.assembled.texts), clips);
         new.findings.extend(unreadable);
@@ -393,14 +406,12 @@ impl Station {
             self.unkept = Some(new);
             self.put_in_force().await;
         }
-        self.want_clips().await;
     }
 
     /// Keeps the waiting version on disk, then lets it take effect.
     async fn put_in_force(&mut self) {
         let Some(new) = &self.unkept else { return };
-        let version = Version { effective: None, revision: new.revision.clone(), texts: new.texts.clone() };
-        if let Err(error) = self.home.keep(&version) {
+        if let Err(error) = self.home.keep(&new.version()) {
             error!(%error, "the new schedules cannot be kept on disk; the old ones stay in force");
             return;
         }
@@ -465,9 +476,7 @@ impl Station {
     }
 
     fn keep_version(&mut self) {
-        let version =
-            Version { effective: None, revision: self.assembled.revision.clone(), texts: self.assembled.texts.clone() };
-        if let Err(error) = self.home.keep(&version) {
+        if let Err(error) = self.home.keep(&self.assembled.version()) {
             error!(%error, "the schedules in force cannot be kept on disk");
         }
     }

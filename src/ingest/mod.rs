@@ -233,7 +233,7 @@ fn hash(source: &mut File) -> Result<String, Refused> {
             n => hasher.update(&buffer[..n]),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::text::hex(&hasher.finalize()))
 }
 
 /// The longest title, in characters.

@@ -16,6 +16,7 @@ use crate::{
     conductor::{Memory, Tick},
     entry::{Entry, GENESIS, Running, chain, line},
     plan::OccurrenceId,
+    text::hex,
 };
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
@@ -78,7 +79,7 @@ impl Journal {
         let key = sign::station_key(data)?;
         let mut connection = connect(&file).await?;
         migrate::migrate(&mut connection).await?;
-        let public = sign::hex(key.verifying_key().as_bytes());
+        let public = hex(key.verifying_key().as_bytes());
         put(&mut connection, "public-key", &public).await?;
         // A journal begun by this station; a restored or cloned one keeps its own name for ever.
         sqlx::query("INSERT OR IGNORE INTO state (key, value) VALUES ('epoch', ?)")

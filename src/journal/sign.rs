@@ -1,7 +1,10 @@
 //! The station's ed25519 key and what it signs.
 
 use super::JournalError;
-use crate::home::write_whole;
+use crate::{
+    disk::write_whole,
+    text::{hex, unhex},
+};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use jiff::Timestamp;
 use std::{fs, io, path::Path};
@@ -44,16 +47,4 @@ pub(super) fn is_signed(key: &VerifyingKey, seq: i64, hash: &str, at: Timestamp,
 /// Reads a public key from hex.
 pub(super) fn public_key(text: &str) -> Option<VerifyingKey> {
     VerifyingKey::from_bytes(&unhex(text)?.try_into().ok()?).ok()
-}
-
-/// Lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }

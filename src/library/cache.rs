@@ -1,7 +1,7 @@
 //! What is remembered of files, by path, size and time: `data/ready/index.json`.
 
-use super::sync_folder;
 use crate::{
+    disk::write_whole,
     ingest::{Prepared, Refused},
     schedule::ClipPath,
 };
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
@@ -131,10 +131,6 @@ impl Cache {
         self.version = VERSION;
         let folder = file.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
-        let mut piece = tempfile::Builder::new().prefix(super::PIECE).tempfile_in(folder)?;
-        piece.write_all(&serde_json::to_vec(self)?)?;
-        piece.as_file().sync_all()?;
-        piece.persist(file).map_err(|error| error.error)?;
-        sync_folder(file)
+        write_whole(file, &serde_json::to_vec(self)?)
     }
 }

@@ -9,7 +9,10 @@
 //! ```
 
 use super::cache::Stamp;
-use crate::schedule::{ClipPath, Finding, Severity};
+use crate::{
+    schedule::{ClipPath, Finding, Severity},
+    text::{civil_date, place},
+};
 use jiff::civil::Date;
 use std::{
     collections::BTreeMap,
@@ -129,22 +132,12 @@ impl Notes {
 }
 
 fn date(value: &DeValue<'_>) -> Option<Date> {
-    match value {
-        DeValue::Datetime(at) if at.time.is_none() && at.offset.is_none() => {
-            let date = at.date?;
-            Date::new(i16::try_from(date.year).ok()?, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
-        }
-        _ => None,
-    }
+    let DeValue::Datetime(written) = value else { return None };
+    civil_date(written)
 }
 
 fn finding(text: &str, span: Option<Range<usize>>, severity: Severity, code: &'static str, message: String) -> Finding {
-    let place = span.and_then(|span| text.get(..span.start)).map(|before| {
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
-        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
-    });
-    let (line, column) = place.unzip();
+    let (line, column) = span.map(|span| place(text, span.start)).unzip();
     Finding { file: FILE.into(), line, column, severity, code, message }
 }
 

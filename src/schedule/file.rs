@@ -32,7 +32,10 @@ use super::{
     When,
 };
 use crate::calendar::{DaySet, LunarDate, Weekdays};
-use jiff::{SignedDuration, civil::Time};
+use jiff::{
+    SignedDuration,
+    civil::{Time, Weekday},
+};
 use reader::{Read, Reader, Reported, Table, Value, nearest, shown};
 use recover::{Block, Kind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -468,18 +471,13 @@ fn days(reader: &mut Reader, value: &Value<'_>) -> Read<DaySet> {
     const SHAPE: &str = " \"every-day\"、\"workdays\"、\"rest-days\"、\"holidays\"、[\"mon\", \"fri\"]，\
                          或 { lunar = [\"12-23\"] }、{ lunar-day-ends = [3, 8] }、{ terms = [\"冬至\"] }、{ dates = [2026-12-13] }";
     match value.get_ref() {
-        DeValue::String(word) => match word.as_ref() {
-            "every-day" => Ok(DaySet::EveryDay),
-            "workdays" => Ok(DaySet::Workdays),
-            "rest-days" => Ok(DaySet::RestDays),
-            "holidays" => Ok(DaySet::Holidays),
-            _ => Err(reader.wrong(value.span(), "bad-days", format!("这里要写{SHAPE}；请改正"))),
-        },
+        DeValue::String(word) => DaySet::named(word)
+            .ok_or_else(|| reader.wrong(value.span(), "bad-days", format!("这里要写{SHAPE}；请改正"))),
         DeValue::Array(_) => {
             let days = reader.filled(value, "星期列表，如 [\"mon\", \"fri\"]", weekday)?;
             let mut weekdays = Weekdays::default();
             for day in days {
-                weekdays.0[day] = true;
+                weekdays.insert(day);
             }
             Ok(DaySet::Weekdays(weekdays))
         }
@@ -512,11 +510,8 @@ fn days(reader: &mut Reader, value: &Value<'_>) -> Read<DaySet> {
     }
 }
 
-/// Reads a day of the week, Monday 0.
-fn weekday(reader: &mut Reader, value: &Value<'_>) -> Read<usize> {
-    const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let name = reader.string(value)?;
-    NAMES.iter().position(|known| *known == name).ok_or_else(|| {
+fn weekday(reader: &mut Reader, value: &Value<'_>) -> Read<Weekday> {
+    Weekdays::day(&reader.string(value)?).ok_or_else(|| {
         reader.wrong(value.span(), "bad-days", "星期请写 mon、tue、wed、thu、fri、sat、sun（周一到周日）")
     })
 }

@@ -2,7 +2,7 @@
 
 use super::super::{ClipPath, Finding, PlayPath, Severity, Volume};
 use super::recover::Block;
-use crate::calendar::DayWindow;
+use crate::{calendar::DayWindow, text::civil_date};
 use jiff::{
     SignedDuration,
     civil::{Date, Time},
@@ -223,17 +223,10 @@ impl Reader {
 
     /// Reads a date: `2026-12-13`.
     pub fn date(&mut self, value: &Value<'_>) -> Read<Date> {
-        let DeValue::Datetime(Datetime { date, time, offset }) = value.get_ref() else {
+        let DeValue::Datetime(written) = value.get_ref() else {
             return Err(self.mistyped(value, "日期，不加引号，如 2026-12-13"));
         };
-        let day = match (date, time, offset) {
-            (Some(date), None, None) => i16::try_from(date.year)
-                .ok()
-                .zip(i8::try_from(date.month).ok())
-                .zip(i8::try_from(date.day).ok())
-                .and_then(|((year, month), day)| Date::new(year, month, day).ok()),
-            _ => None,
-        };
+        let day = civil_date(written);
         // Far from both ends of jiff's calendar, so that a day's neighbours exist.
         match day.filter(|day| (1900..=9000).contains(&day.year())) {
             Some(day) => Ok(day),

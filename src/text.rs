@@ -1,0 +1,31 @@
+//! What the texts of a station have in common, whoever wrote them: places, dates, hexadecimal digits.
+
+use jiff::civil::Date;
+use toml::value::Datetime;
+
+/// Line and column of a byte offset, from 1, the column in characters.
+pub fn place(text: &str, offset: usize) -> (u32, u32) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+}
+
+/// Returns the day that TOML's value names; none where it carries a time, or the day does not exist.
+pub fn civil_date(written: &Datetime) -> Option<Date> {
+    let Datetime { date: Some(date), time: None, offset: None } = written else { return None };
+    Date::new(i16::try_from(date.year).ok()?, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
+}
+
+/// Lower-case hexadecimal digits, two a byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that hexadecimal digits stand for.
+pub fn unhex(digits: &str) -> Option<Vec<u8>> {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()
+}
