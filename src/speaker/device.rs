@@ -8,7 +8,7 @@
 //! can do without ([`super::supervise`]). ALSA's `null` is never opened; a device that takes frames without keeping
 //! time, whatever its name, is refused after [`TRIAL`].
 
-use super::render::{Command, Reading, Renderer, Report};
+use super::render::{Command, Drift, Reading, Renderer, Report};
 use crate::{clock, plan::RATE};
 use cpal::{
     BufferSize, ErrorKind, HostId, OutputCallbackInfo, SampleFormat, StreamConfig,
@@ -111,7 +111,7 @@ pub fn open(output: &str, air: i64) -> Result<Output, DeviceError> {
     let (command_in, command_out) = RingBuffer::new(64);
     let (report_in, report_out) = RingBuffer::new(256);
     let health = Arc::new(Health::default());
-    let renderer = Renderer::new(air, command_out, report_in);
+    let renderer = Renderer::new(air, Drift::default(), command_out, report_in);
     let (channels, format) = shape(&device);
     let config = StreamConfig { channels, sample_rate: RATE, buffer_size: BufferSize::Fixed(PERIOD) };
     let on_error = errors(Arc::clone(&health));
