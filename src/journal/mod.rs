@@ -4,19 +4,22 @@
 //! rows in a power cut, `FULL` none). A commit that fails may have happened all the same; so after any failure the
 //! connection is opened anew and the write is tried once more, by key, which changes nothing where it had happened.
 //!
-//! Not here: reading beside a running daemon ([`read`]), what the lines mean ([`crate::entry`]).
+//! Not here: reading beside a running daemon ([`read`]), files for others and their proof ([`export`]), what the lines mean ([`crate::entry`]).
 
+pub mod export;
 mod migrate;
 pub mod read;
 mod sign;
 #[cfg(test)]
 mod tests;
 
+pub use sign::{NoKey, PublicKey, head_text};
+
 use crate::{
-    conductor::{Memory, Tick},
+    conductor::{Memory, SetVolume, Tick},
     entry::{Entry, GENESIS, Running, chain, line},
     plan::OccurrenceId,
-    text::hex,
+    schedule::Volume,
 };
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
@@ -79,7 +82,7 @@ impl Journal {
         let key = sign::station_key(data)?;
         let mut connection = connect(&file).await?;
         migrate::migrate(&mut connection).await?;
-        let public = hex(key.verifying_key().as_bytes());
+        let public = PublicKey::from(&key).to_string();
         put(&mut connection, "public-key", &public).await?;
         // A journal begun by this station; a restored or cloned one keeps its own name for ever.
         sqlx::query("INSERT OR IGNORE INTO state (key, value) VALUES ('epoch', ?)")
@@ -123,6 +126,11 @@ impl Journal {
             starts: starts.iter().filter_map(|row| moment(row.try_get(0).ok()?)).collect(),
             stopped_until: self.moment("stopped-until").await?,
             hushed_until: self.moment("hushed-until").await?,
+            volume: self
+                .volume("volume")
+                .await?
+                .zip(self.volume("volume-instead-of").await?)
+                .map(|(volume, instead_of)| SetVolume { volume, instead_of }),
         })
     }
 
@@ -158,14 +166,18 @@ impl Journal {
     /// Keeps a tick.
     pub async fn tick(&mut self, tick: &Tick) -> Result<(), JournalError> {
         let mut transaction = self.connection.begin().await?;
+        let moment = |at: Timestamp| at.as_millisecond().to_string();
+        let percent = |volume: Volume| volume.percent().to_string();
         for (key, value) in [
-            ("tick", tick.at),
-            ("newest", tick.newest),
-            ("stopped-until", tick.stopped_until),
-            ("hushed-until", tick.hushed_until),
+            ("tick", tick.at.map(moment)),
+            ("newest", tick.newest.map(moment)),
+            ("stopped-until", tick.stopped_until.map(moment)),
+            ("hushed-until", tick.hushed_until.map(moment)),
+            ("volume", tick.volume.map(|set| percent(set.volume))),
+            ("volume-instead-of", tick.volume.map(|set| percent(set.instead_of))),
         ] {
             match value {
-                Some(at) => put(&mut transaction, key, &at.as_millisecond().to_string()).await?,
+                Some(value) => put(&mut transaction, key, &value).await?,
                 None => {
                     sqlx::query("DELETE FROM state WHERE key = ?").bind(key).execute(&mut *transaction).await?;
                 }
@@ -188,7 +200,7 @@ impl Journal {
     /// Signs the head of the chain, where it has grown since the last signature.
     pub async fn sign_head(&mut self, now: Timestamp) -> Result<(), JournalError> {
         let Some((seq, hash)) = head(&mut self.connection).await? else { return Ok(()) };
-        let signature = sign::sign(&self.key, seq, &hash, now);
+        let signature = sign::sign(&self.key, &head_text(seq, &hash, now));
         sqlx::query("INSERT OR IGNORE INTO head (seq, hash, at, signature) VALUES (?, ?, ?, ?)")
             .bind(seq)
             .bind(hash)
@@ -202,6 +214,11 @@ impl Journal {
     async fn moment(&mut self, key: &'static str) -> Result<Option<Timestamp>, JournalError> {
         let text = get(&mut self.connection, key).await?;
         Ok(text.and_then(|text| moment(text.parse().ok()?)))
+    }
+
+    async fn volume(&mut self, key: &'static str) -> Result<Option<Volume>, JournalError> {
+        let text = get(&mut self.connection, key).await?;
+        Ok(text.and_then(|text| Volume::try_from(text.parse::<u8>().ok()?).ok()))
     }
 
     async fn reopen(&mut self, error: &JournalError) -> Result<(), JournalError> {

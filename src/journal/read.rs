@@ -1,17 +1,16 @@
 //! Reads a journal beside a running daemon: opens read-only, takes no lock, writes nothing.
+//!
+//! Not here: rows as files that people carry away, and their proof ([`super::export`]).
 
 use super::{
     JournalError, moment,
-    sign::{is_signed, public_key},
+    sign::{PublicKey, head_text},
 };
-use crate::{
-    entry::{GENESIS, Line, chain},
-    plan::rfc3339,
-};
-use ed25519_dalek::VerifyingKey;
-use jiff::{Timestamp, tz::TimeZone};
+use crate::entry::{GENESIS, Line, chain};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use std::{io, ops::Range, path::Path};
+use std::{ops::Range, path::Path};
 
 /// Rows fetched at a time.
 const PAGE: i64 = 500;
@@ -25,22 +24,18 @@ pub struct Stored {
     pub line: String,
     /// Of this line.
     pub hash: String,
+    /// Where the station signed when this was the head.
+    pub signed: Option<Signed>,
 }
 
-impl Stored {
-    /// The line with its hash, as one JSON object: what `--json` prints and `--verify FILE` reads.
-    pub fn export(&self) -> String {
-        let open = self.line.strip_suffix('}').unwrap_or(&self.line);
-        format!("{open},\"hash\":\"{}\"}}", self.hash)
-    }
-
-    /// Takes an exported line apart again.
-    fn import(text: &str) -> Option<Self> {
-        let (open, rest) = text.trim_end().rsplit_once(",\"hash\":\"")?;
-        let line = format!("{open}}}");
-        let seq = serde_json::from_str::<Line>(&line).ok()?.seq;
-        Some(Self { seq, line, hash: rest.strip_suffix("\"}")?.to_owned() })
-    }
+/// A signature over a head of the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// Hex; over [`super::head_text`].
+    pub signature: String,
 }
 
 /// A journal open for reading.
@@ -75,7 +70,8 @@ impl Reader {
 
     async fn page(&mut self, after: i64, window: &Range<Timestamp>) -> Result<Vec<Stored>, JournalError> {
         let rows = sqlx::query(
-            "SELECT seq, line, hash FROM entry WHERE seq > ? AND due >= ? AND due < ? ORDER BY seq LIMIT ?",
+            "SELECT seq, line, entry.hash, head.at, signature FROM entry LEFT JOIN head USING (seq) \
+             WHERE seq > ? AND due >= ? AND due < ? ORDER BY seq LIMIT ?",
         )
         .bind(after)
         .bind(window.start.as_millisecond())
@@ -84,7 +80,11 @@ impl Reader {
         .fetch_all(&mut self.connection)
         .await?;
         let stored = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(Stored { seq: row.try_get(0)?, line: row.try_get(1)?, hash: row.try_get(2)? })
+            let signed = match row.try_get(3)? {
+                Some(at) => Some(Signed { at, signature: row.try_get(4)? }),
+                None => None,
+            };
+            Ok(Stored { seq: row.try_get(0)?, line: row.try_get(1)?, hash: row.try_get(2)?, signed })
         };
         rows.iter().map(stored).collect()
     }
@@ -95,7 +95,7 @@ impl Reader {
         let everything = Timestamp::MIN..Timestamp::MAX;
         let mut after = 0;
         let mut heads = self.heads().await?.into_iter().peekable();
-        let key = super::get(&mut self.connection, "public-key").await?.and_then(|text| public_key(&text));
+        let key = self.key().await?;
         loop {
             let page = self.page(after, &everything).await?;
             if page.is_empty() {
@@ -119,7 +119,12 @@ impl Reader {
                 why: format!("第 {} 条已经签过名，但这里只有 {} 条：后面的记录被删掉了", head.seq, proof.rows),
             });
         }
-        Ok(Verdict::Whole { rows: proof.rows, signed: proof.signed })
+        Ok(Verdict::Whole { rows: proof.rows, signed: proof.signed, key: key.filter(|_| proof.signed > 0) })
+    }
+
+    /// Returns the station's public key, as the journal has it.
+    async fn key(&mut self) -> Result<Option<PublicKey>, JournalError> {
+        Ok(super::get(&mut self.connection, "public-key").await?.and_then(|text| text.parse().ok()))
     }
 
     async fn heads(&mut self) -> Result<Vec<Head>, JournalError> {
@@ -149,6 +154,8 @@ pub enum Verdict {
         rows: i64,
         /// The last row under a signature of the station; rows behind it are chained and not yet signed.
         signed: i64,
+        /// Whose signatures they are; none where there is none.
+        key: Option<PublicKey>,
     },
     /// The first row that does not.
     Broken {
@@ -157,23 +164,6 @@ pub enum Verdict {
         /// What is wrong with it, in Chinese.
         why: String,
     },
-}
-
-/// Proves an exported file: the lines of `journal --json`, from the first row on.
-pub fn verify_export(text: &mut dyn io::BufRead) -> io::Result<Verdict> {
-    let mut proof = Proof::default();
-    let mut line = String::new();
-    while text.read_line(&mut line)? > 0 {
-        let next = proof.rows + 1;
-        let Some(stored) = Stored::import(&line) else {
-            return Ok(Verdict::Broken { seq: next, why: "这一行不是导出的播出记录".into() });
-        };
-        if let Err(broken) = proof.take(&stored) {
-            return Ok(broken);
-        }
-        line.clear();
-    }
-    Ok(Verdict::Whole { rows: proof.rows, signed: 0 })
 }
 
 /// The chain as far as it was followed.
@@ -209,99 +199,16 @@ impl Proof {
         Ok(())
     }
 
-    fn head(&mut self, head: &Head, stored: &Stored, key: Option<&VerifyingKey>) -> Result<(), Verdict> {
-        let signed =
-            key.zip(moment(head.at)).is_some_and(|(key, at)| is_signed(key, head.seq, &head.hash, at, &head.signature));
+    fn head(&mut self, head: &Head, stored: &Stored, key: Option<&PublicKey>) -> Result<(), Verdict> {
+        let signed = key
+            .zip(moment(head.at))
+            .is_some_and(|(key, at)| key.has_signed(&head_text(head.seq, &head.hash, at), &head.signature));
         if head.seq == stored.seq && head.hash == stored.hash && signed {
             self.signed = head.seq;
             Ok(())
         } else {
             let why = "这一条与站点的签名不符：记录被重写过".to_owned();
             Err(Verdict::Broken { seq: head.seq, why })
-        }
-    }
-}
-
-/// Writes rows as CSV that spreadsheets open as UTF-8, times in the station's zone.
-pub struct Csv<W: io::Write> {
-    writer: csv::Writer<W>,
-    zone: TimeZone,
-}
-
-/// The columns, in the order of the brief.
-const COLUMNS: [&str; 28] = [
-    "epoch",
-    "seq",
-    "occurrence",
-    "source",
-    "schedule",
-    "announcement",
-    "title",
-    "clips",
-    "band",
-    "due",
-    "started",
-    "ended",
-    "expected_ms",
-    "heard_ms",
-    "start_error_us",
-    "outcome",
-    "reason",
-    "evidence",
-    "device",
-    "peak_dbfs",
-    "volume",
-    "clock_state",
-    "clock_offset_ms",
-    "operator",
-    "note",
-    "revision",
-    "prev",
-    "hash",
-];
-
-impl<W: io::Write> Csv<W> {
-    /// Starts a file.
-    pub fn new(mut to: W, zone: TimeZone) -> csv::Result<Self> {
-        to.write_all("\u{feff}".as_bytes())?;
-        let mut writer = csv::Writer::from_writer(to);
-        writer.write_record(COLUMNS)?;
-        Ok(Self { writer, zone })
-    }
-
-    /// Writes one row.
-    pub fn row(&mut self, stored: &Stored) -> csv::Result<()> {
-        let mut value: serde_json::Value = serde_json::from_str(&stored.export()).unwrap_or_default();
-        for (column, part) in [("clock_state", "state"), ("clock_offset_ms", "offset_ms")] {
-            value[column] = value["clock"][part].clone();
-        }
-        let record = COLUMNS.map(|column| self.cell(column, &value[column]));
-        self.writer.write_record(record)
-    }
-
-    /// Writes what is left.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-
-    fn cell(&self, column: &str, value: &serde_json::Value) -> String {
-        let text = match value {
-            serde_json::Value::Null => String::new(),
-            serde_json::Value::String(text) => match (column, text.parse::<Timestamp>()) {
-                ("due" | "started" | "ended", Ok(at)) => rfc3339(&at.to_zoned_datetime(self.zone.clone())),
-                _ => text.clone(),
-            },
-            serde_json::Value::Array(clips) => {
-                let titles: Vec<_> = clips.iter().filter_map(|clip| clip["title"].as_str()).collect();
-                titles.join("、")
-            }
-            other => other.to_string(),
-        };
-        // A spreadsheet runs what begins like a formula; numbers stay numbers.
-        if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
-            format!("'{text}")
-        } else {
-            text
         }
     }
 }
