@@ -20,7 +20,7 @@
 use super::{
     JournalError, moment,
     read::{Reader, Signed, Stored, Verdict},
-    sign::{PublicKey, existing_key, export_text, head_text, sign},
+    sign::{PublicKey, existing_key, export_text, sign},
 };
 use crate::{
     entry::{GENESIS, Line, chain},
@@ -256,8 +256,7 @@ impl Proof {
             return self.broken("文件末尾的站点签名读不懂：内容被改动过");
         };
         for (seq, hash, signed) in &self.heads {
-            let text = moment(signed.at).map(|at| head_text(*seq, hash, at));
-            if !text.is_some_and(|text| key.has_signed(&text, &signed.signature)) {
+            if !signed.is_by(&key, *seq, hash) {
                 return Verdict::Broken {
                     seq: *seq, why: "这一条与站点的签名不符：记录被重写过".into()
                 };

@@ -40,6 +40,12 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(48);
 /// Starts that count towards safe mode lie this close.
 const STARTS: SignedDuration = SignedDuration::from_mins(10);
 
+// Asked at every start or write: none may read more of the journal than it answers with.
+const STARTED: &str = "SELECT at FROM start WHERE at BETWEEN ? AND ? ORDER BY at";
+const DECIDED: &str = "SELECT occurrence FROM entry WHERE due >= ?";
+const HEAD: &str = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1";
+const KNOWN: &str = "SELECT 1 FROM entry WHERE occurrence = ?";
+
 /// Why the journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -105,7 +111,7 @@ impl Journal {
         let since = tick.or(newest).map_or(Timestamp::MIN, |at| at.checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN));
         let (first, last) =
             (now.checked_sub(STARTS).unwrap_or(Timestamp::MIN), now.checked_add(STARTS).unwrap_or(Timestamp::MAX));
-        let starts = sqlx::query("SELECT at FROM start WHERE at BETWEEN ? AND ? ORDER BY at")
+        let starts = sqlx::query(STARTED)
             .bind(first.as_millisecond())
             .bind(last.as_millisecond())
             .fetch_all(&mut self.connection)
@@ -189,10 +195,7 @@ impl Journal {
 
     /// Returns the occurrences with a final entry, due at or after `since`.
     pub async fn decided(&mut self, since: Timestamp) -> Result<BTreeSet<OccurrenceId>, JournalError> {
-        let rows = sqlx::query("SELECT occurrence FROM entry WHERE due >= ?")
-            .bind(since.as_millisecond())
-            .fetch_all(&mut self.connection)
-            .await?;
+        let rows = sqlx::query(DECIDED).bind(since.as_millisecond()).fetch_all(&mut self.connection).await?;
         let id = |row: &sqlx::sqlite::SqliteRow| Ok(OccurrenceId::from(row.try_get::<String, _>(0)?));
         rows.iter().map(id).collect()
     }
@@ -261,7 +264,7 @@ async fn get(connection: &mut SqliteConnection, key: &str) -> Result<Option<Stri
 }
 
 async fn head(connection: &mut SqliteConnection) -> Result<Option<(i64, String)>, JournalError> {
-    let row = sqlx::query("SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1").fetch_optional(connection).await?;
+    let row = sqlx::query(HEAD).fetch_optional(connection).await?;
     Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?)
 }
 
@@ -279,8 +282,7 @@ async fn begin(connection: &mut SqliteConnection, running: &Running, json: &str)
 async fn finish(connection: &mut SqliteConnection, epoch: &str, entry: &Entry) -> Result<bool, JournalError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let id = entry.occurrence.as_str();
-    let known =
-        sqlx::query("SELECT 1 FROM entry WHERE occurrence = ?").bind(id).fetch_optional(&mut *transaction).await?;
+    let known = sqlx::query(KNOWN).bind(id).fetch_optional(&mut *transaction).await?;
     if known.is_none() {
         let (last, prev) = head(&mut transaction).await?.unwrap_or((0, GENESIS.to_owned()));
         let line = line(entry, epoch, last + 1, &prev)?;

@@ -14,6 +14,8 @@ use std::{ops::Range, path::Path};
 
 /// Rows fetched at a time.
 const PAGE: i64 = 500;
+/// The first and the last row due in a window, by the index alone: a day's question reads a day's rows, not the journal.
+pub(super) const SEQS: &str = "SELECT min(seq), max(seq) FROM entry WHERE due >= ? AND due < ?";
 
 /// One row as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,13 @@ pub struct Signed {
     pub signature: String,
 }
 
+impl Signed {
+    /// Returns whether `key` made this signature, over this head.
+    pub(super) fn is_by(&self, key: &PublicKey, seq: i64, hash: &str) -> bool {
+        moment(self.at).is_some_and(|at| key.has_signed(&head_text(seq, hash, at), &self.signature))
+    }
+}
+
 /// A journal open for reading.
 #[derive(Debug)]
 pub struct Reader {
@@ -57,23 +66,36 @@ impl Reader {
         window: Range<Timestamp>,
         mut take: impl FnMut(Stored) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut after = 0;
-        loop {
-            let page = self.page(after, &window).await?;
+        let mut seqs = self.seqs(&window).await?;
+        while !seqs.is_empty() {
+            let page = self.page(&seqs, &window).await?;
             let Some(last) = page.last() else { return Ok(()) };
-            after = last.seq;
+            seqs.start = last.seq + 1;
             for stored in page {
                 take(stored)?;
             }
         }
+        Ok(())
     }
 
-    async fn page(&mut self, after: i64, window: &Range<Timestamp>) -> Result<Vec<Stored>, JournalError> {
+    /// Returns where the rows due in `window` lie; they are found by the index of dues, and read in order of number.
+    pub(super) async fn seqs(&mut self, window: &Range<Timestamp>) -> Result<Range<i64>, JournalError> {
+        let row = sqlx::query(SEQS)
+            .bind(window.start.as_millisecond())
+            .bind(window.end.as_millisecond())
+            .fetch_one(&mut self.connection)
+            .await?;
+        let last: Option<i64> = row.try_get(1)?;
+        Ok(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0)..last.map_or(0, |last| last.saturating_add(1)))
+    }
+
+    async fn page(&mut self, seqs: &Range<i64>, window: &Range<Timestamp>) -> Result<Vec<Stored>, JournalError> {
         let rows = sqlx::query(
             "SELECT seq, line, entry.hash, head.at, signature FROM entry LEFT JOIN head USING (seq) \
-             WHERE seq > ? AND due >= ? AND due < ? ORDER BY seq LIMIT ?",
+             WHERE seq >= ? AND seq < ? AND due >= ? AND due < ? ORDER BY seq LIMIT ?",
         )
-        .bind(after)
+        .bind(seqs.start)
+        .bind(seqs.end)
         .bind(window.start.as_millisecond())
         .bind(window.end.as_millisecond())
         .bind(PAGE)
@@ -91,32 +113,28 @@ impl Reader {
 
     /// Proves the chain and every signed head, or names the first row that is broken.
     pub async fn verify(&mut self) -> Result<Verdict, JournalError> {
-        let mut proof = Proof::default();
         let everything = Timestamp::MIN..Timestamp::MAX;
-        let mut after = 0;
-        let mut heads = self.heads().await?.into_iter().peekable();
+        // Read first: what a running daemon adds meanwhile is not missing.
+        let newest: Option<i64> =
+            sqlx::query("SELECT max(seq) FROM head").fetch_one(&mut self.connection).await?.try_get(0)?;
         let key = self.key().await?;
+        let (mut proof, mut seqs) = (Proof::default(), i64::MIN..i64::MAX);
         loop {
-            let page = self.page(after, &everything).await?;
+            let page = self.page(&seqs, &everything).await?;
             if page.is_empty() {
                 break;
             }
             for stored in page {
-                after = stored.seq;
-                if let Err(broken) = proof.take(&stored) {
-                    return Ok(broken);
-                }
-                if let Some(head) = heads.next_if(|head| head.seq <= stored.seq)
-                    && let Err(broken) = proof.head(&head, &stored, key.as_ref())
-                {
+                seqs.start = stored.seq + 1;
+                if let Err(broken) = proof.take(&stored, key.as_ref()) {
                     return Ok(broken);
                 }
             }
         }
-        if let Some(head) = heads.next() {
+        if let Some(newest) = newest.filter(|newest| *newest > proof.rows) {
             return Ok(Verdict::Broken {
                 seq: proof.rows + 1,
-                why: format!("第 {} 条已经签过名，但这里只有 {} 条：后面的记录被删掉了", head.seq, proof.rows),
+                why: format!("第 {newest} 条已经签过名，但这里只有 {} 条：后面的记录被删掉了", proof.rows),
             });
         }
         Ok(Verdict::Whole { rows: proof.rows, signed: proof.signed, key: key.filter(|_| proof.signed > 0) })
@@ -126,23 +144,6 @@ impl Reader {
     async fn key(&mut self) -> Result<Option<PublicKey>, JournalError> {
         Ok(super::get(&mut self.connection, "public-key").await?.and_then(|text| text.parse().ok()))
     }
-
-    async fn heads(&mut self) -> Result<Vec<Head>, JournalError> {
-        let rows = sqlx::query("SELECT seq, hash, at, signature FROM head ORDER BY seq")
-            .fetch_all(&mut self.connection)
-            .await?;
-        let head = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(Head { seq: row.try_get(0)?, hash: row.try_get(1)?, at: row.try_get(2)?, signature: row.try_get(3)? })
-        };
-        rows.iter().map(head).collect()
-    }
-}
-
-struct Head {
-    seq: i64,
-    hash: String,
-    at: i64,
-    signature: String,
 }
 
 /// What `--verify` found.
@@ -180,7 +181,7 @@ impl Default for Proof {
 }
 
 impl Proof {
-    fn take(&mut self, stored: &Stored) -> Result<(), Verdict> {
+    fn take(&mut self, stored: &Stored, key: Option<&PublicKey>) -> Result<(), Verdict> {
         let seq = self.rows + 1;
         let broken = |why: &str| Err(Verdict::Broken { seq, why: why.to_owned() });
         if stored.seq != seq {
@@ -194,21 +195,14 @@ impl Proof {
         if chain(&self.hash, &stored.line) != stored.hash {
             return broken("这一条的校验值不符：内容被改动过");
         }
+        if let Some(signed) = &stored.signed {
+            if !key.is_some_and(|key| signed.is_by(key, seq, &stored.hash)) {
+                return broken("这一条与站点的签名不符：记录被重写过");
+            }
+            self.signed = seq;
+        }
         self.rows = seq;
         self.hash.clone_from(&stored.hash);
         Ok(())
-    }
-
-    fn head(&mut self, head: &Head, stored: &Stored, key: Option<&PublicKey>) -> Result<(), Verdict> {
-        let signed = key
-            .zip(moment(head.at))
-            .is_some_and(|(key, at)| key.has_signed(&head_text(head.seq, &head.hash, at), &head.signature));
-        if head.seq == stored.seq && head.hash == stored.hash && signed {
-            self.signed = head.seq;
-            Ok(())
-        } else {
-            let why = "这一条与站点的签名不符：记录被重写过".to_owned();
-            Err(Verdict::Broken { seq: head.seq, why })
-        }
     }
 }

@@ -330,6 +330,24 @@ async fn a_window_holds_the_rows_due_in_it_and_a_spreadsheet_runs_none_of_them()
 }
 
 #[tokio::test]
+async fn neither_a_start_nor_a_day_s_question_reads_the_whole_journal() {
+    let (_dir, mut journal) = filled(1).await;
+    for question in [STARTED, DECIDED, HEAD, KNOWN, read::SEQS] {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {question}"));
+        let steps = sqlx::raw_sql(explain).fetch_all(&mut journal.connection).await.unwrap();
+        for step in steps {
+            let step: String = step.get(3);
+            // The head is the end of the table, whichever way it is walked.
+            let is_short = step.starts_with("SEARCH ") || question == HEAD;
+            assert!(is_short, "{question}: {step}");
+        }
+    }
+    let mut reader = Reader::open(&journal.file).await.unwrap();
+    assert_eq!(reader.seqs(&(at(0)..at(1))).await.unwrap(), 1..2);
+    assert!(reader.seqs(&(at(1)..at(2))).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_full_disk_is_an_error_and_loses_nothing_that_was_acknowledged() {
     let (dir, mut journal) = filled(2).await;
     let pages: i64 = sqlx::query("PRAGMA page_count").fetch_one(&mut journal.connection).await.unwrap().get(0);
