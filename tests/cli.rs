@@ -163,11 +163,11 @@ fn a_home_that_never_ran_has_no_journal_and_says_so() {
 
 /// Writes a journal of three rows into the home, as a daemon would.
 fn with_journal(village: &Village) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
         let data = village.home().join("data");
-        std::fs::create_dir_all(&data).unwrap();
-        let mut journal = dalaba::journal::Journal::open(&data, "test").await.unwrap();
+        std::fs::create_dir_all(&data).expect("a folder in the home");
+        let mut journal = dalaba::journal::Journal::open(&data, "test").await.expect("a new journal");
         for minute in ["06:30", "06:31", "06:32"] {
             let entry = serde_json::json!({
                 "occurrence": format!("station/daily/a@2026-06-17T{minute}:00"), "source": "station",
@@ -176,7 +176,8 @@ fn with_journal(village: &Village) {
                 "expected_ms": 20_000, "heard_ms": 0, "outcome": "missed", "reason": "station-down", "volume": 64,
                 "clock": { "state": "plausible" }, "revision": "0123456789abcdef",
             });
-            assert!(journal.finish(&serde_json::from_value(entry).unwrap()).await.unwrap());
+            let entry = serde_json::from_value(entry).expect("an entry");
+            assert!(journal.finish(&entry).await.expect("the disk takes it"));
         }
     });
 }

@@ -19,7 +19,7 @@
 
 use super::{
     JournalError, moment,
-    read::{Reader, Signed, Stored, Verdict},
+    read::{Broken, Reader, Signed, Stored, Verdict},
     sign::{PublicKey, existing_key, export_text, sign},
 };
 use crate::{
@@ -142,7 +142,7 @@ pub fn verify(text: &mut dyn BufRead) -> io::Result<Verdict> {
     while text.read_until(b'\n', &mut line)? > 0 {
         let row = std::str::from_utf8(&line).ok().and_then(|line| Row::parse(line.trim_end()));
         if let Err(broken) = proof.take(row.as_ref()) {
-            return Ok(broken);
+            return Ok(broken.into());
         }
         line.clear();
     }
@@ -159,17 +159,17 @@ fn verify_csv(text: &mut dyn BufRead) -> io::Result<Verdict> {
         let record = match record {
             Ok(record) => record,
             Err(error) if error.is_io_error() => return Err(error.into()),
-            Err(_) => return Ok(proof.broken("这一行与表头的列数不同，或者不是 UTF-8 文字")),
+            Err(_) => return Ok(proof.broken("这一行与表头的列数不同，或者不是 UTF-8 文字").into()),
         };
         if index == 0 {
             if record.iter().ne(COLUMNS) {
-                return Ok(proof.broken("表头不是导出时的表头"));
+                return Ok(proof.broken("表头不是导出时的表头").into());
             }
             continue;
         }
         let row = Row::parse(&record[COLUMNS.len() - 1]);
         if let Err(broken) = proof.take(row.as_ref()) {
-            return Ok(broken);
+            return Ok(broken.into());
         }
         let Some(row) = row else { continue };
         if let Some(column) = differing(&row, &record)? {
@@ -212,7 +212,7 @@ impl Default for Proof {
 
 impl Proof {
     /// Follows the file by one row; none for a line that is no row.
-    fn take(&mut self, row: Option<&Row>) -> Result<(), Verdict> {
+    fn take(&mut self, row: Option<&Row>) -> Result<(), Broken> {
         if self.seal.is_some() {
             return Err(self.broken("文件到前一条为止有站点签名，这一条是后来加上的"));
         }
@@ -220,7 +220,7 @@ impl Proof {
         let Ok(line) = serde_json::from_str::<Line>(&stored.line) else {
             return Err(self.broken("这一条读不懂：内容被改动过"));
         };
-        let broken = |why: &str| Err(Verdict::Broken { seq: stored.seq, why: why.to_owned() });
+        let broken = |why: &str| Err(Broken { seq: stored.seq, why: why.to_owned() });
         if stored.seq <= self.seq {
             return broken("这一条的次序不对：记录被调换过或重复");
         }
@@ -240,20 +240,21 @@ impl Proof {
     }
 
     /// What is wrong with the row after the last good one.
-    fn broken(&self, why: &str) -> Verdict {
-        Verdict::Broken { seq: self.seq + 1, why: why.to_owned() }
+    fn broken(&self, why: &str) -> Broken {
+        Broken { seq: self.seq + 1, why: why.to_owned() }
     }
 
     fn verdict(self) -> Verdict {
         if self.rows == 0 {
-            return self.broken("文件里没有播出记录，什么也证明不了");
+            return self.broken("文件里没有播出记录，什么也证明不了").into();
         }
         let Some(seal) = &self.seal else {
             return self
-                .broken("文件末尾没有站点签名：后面的记录被删掉了，或者导出的人没有站点的密钥；请在站点上重新导出");
+                .broken("文件末尾没有站点签名：后面的记录被删掉了，或者导出的人没有站点的密钥；请在站点上重新导出")
+                .into();
         };
         let (Ok(key), Some(at)) = (seal.key.parse::<PublicKey>(), moment(seal.at)) else {
-            return self.broken("文件末尾的站点签名读不懂：内容被改动过");
+            return self.broken("文件末尾的站点签名读不懂：内容被改动过").into();
         };
         for (seq, hash, signed) in &self.heads {
             if !signed.is_by(&key, *seq, hash) {

@@ -127,7 +127,7 @@ impl Reader {
             for stored in page {
                 seqs.start = stored.seq + 1;
                 if let Err(broken) = proof.take(&stored, key.as_ref()) {
-                    return Ok(broken);
+                    return Ok(broken.into());
                 }
             }
         }
@@ -167,6 +167,18 @@ pub enum Verdict {
     },
 }
 
+/// The first row that does not follow from the one before.
+pub(super) struct Broken {
+    pub(super) seq: i64,
+    pub(super) why: String,
+}
+
+impl From<Broken> for Verdict {
+    fn from(Broken { seq, why }: Broken) -> Self {
+        Self::Broken { seq, why }
+    }
+}
+
 /// The chain as far as it was followed.
 struct Proof {
     rows: i64,
@@ -181,9 +193,9 @@ impl Default for Proof {
 }
 
 impl Proof {
-    fn take(&mut self, stored: &Stored, key: Option<&PublicKey>) -> Result<(), Verdict> {
+    fn take(&mut self, stored: &Stored, key: Option<&PublicKey>) -> Result<(), Broken> {
         let seq = self.rows + 1;
-        let broken = |why: &str| Err(Verdict::Broken { seq, why: why.to_owned() });
+        let broken = |why: &str| Err(Broken { seq, why: why.to_owned() });
         if stored.seq != seq {
             return broken("这一条缺失：记录被删除或调换过");
         }
