@@ -1,4 +1,12 @@
 //! The only place that reads a clock (`clippy.toml` forbids it elsewhere).
+//!
+//! Whether the clock is synchronised is the kernel's to say, and safe Rust cannot ask the kernel. So
+//! [`follow_synchronisation`] asks the programs that can, once a minute and never waiting long, and every reading carries
+//! the last answer. Where nobody answers, the stamp of systemd-timesyncd speaks, or nobody.
+
+mod synchronised;
+
+pub use synchronised::follow as follow_synchronisation;
 
 use crate::trust::Reading;
 use jiff::Timestamp;
@@ -58,7 +66,7 @@ pub fn steady_nanos() -> i64 {
 
 #[cfg(unix)]
 mod platform {
-    use super::{Reading, wall};
+    use super::{Reading, synchronised, wall};
     use rustix::time::{ClockId, clock_gettime};
     use std::time::Duration;
 
@@ -67,7 +75,7 @@ mod platform {
             wall: wall(),
             since_boot: read(ClockId::Boottime),
             awake: read(ClockId::Monotonic),
-            synchronised: synchronised(),
+            synchronised: synchronised::answer().unwrap_or_else(is_stamped),
         }
     }
 
@@ -76,22 +84,21 @@ mod platform {
         Duration::new(at.tv_sec.unsigned_abs(), u32::try_from(at.tv_nsec).unwrap_or(0))
     }
 
-    /// Returns whether the kernel calls its clock synchronised. systemd-timesyncd and chrony both leave this file's
-    /// flag to the kernel's `adjtimex`, which safe Rust cannot read; systemd's stamp says the same.
-    fn synchronised() -> bool {
+    /// Returns whether systemd-timesyncd has synchronised the clock since the machine booted.
+    fn is_stamped() -> bool {
         std::path::Path::new("/run/systemd/timesync/synchronized").exists()
     }
 }
 
 #[cfg(windows)]
 mod platform {
-    use super::{Reading, monotonic, wall};
+    use super::{Reading, monotonic, synchronised, wall};
     use std::sync::LazyLock;
 
     static START: LazyLock<std::time::Instant> = LazyLock::new(monotonic);
 
     pub fn now() -> Reading {
         let awake = START.elapsed();
-        Reading { wall: wall(), since_boot: awake, awake, synchronised: false }
+        Reading { wall: wall(), since_boot: awake, awake, synchronised: synchronised::answer().unwrap_or(false) }
     }
 }

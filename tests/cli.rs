@@ -36,6 +36,7 @@ fn wrong_usage_ends_with_two_and_says_how() {
         &["ingest"],
         &["journal", "--on", "yesterday"],
         &["journal", "--on", "2026-01-01", "--from", "2026-01-01"],
+        &["journal", "--key", "00"],
     ] {
         let said = run(words);
         assert_eq!(said.code, 2, "{words:?}: {said:#?}");
@@ -158,6 +159,69 @@ fn a_home_that_never_ran_has_no_journal_and_says_so() {
     assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:#?}");
     assert!(said.err.contains("还没有播出记录"), "{said:#?}");
     assert_eq!(home().dalaba(["journal", "--verify"]).code, 1, "nothing is proved where nothing is");
+}
+
+/// Writes a journal of three rows into the home, as a daemon would.
+fn with_journal(village: &Village) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let data = village.home().join("data");
+        std::fs::create_dir_all(&data).expect("a folder in the home");
+        let mut journal = dalaba::journal::Journal::open(&data, "test").await.expect("a new journal");
+        for minute in ["06:30", "06:31", "06:32"] {
+            let entry = serde_json::json!({
+                "occurrence": format!("station/daily/a@2026-06-17T{minute}:00"), "source": "station",
+                "schedule": "daily", "announcement": "a", "title": "早间提示", "clips": [], "band": "normal",
+                "due": format!("2026-06-17T{minute}:00+08:00"), "ended": format!("2026-06-17T{minute}:20+08:00"),
+                "expected_ms": 20_000, "heard_ms": 0, "outcome": "missed", "reason": "station-down", "volume": 64,
+                "clock": { "state": "plausible" }, "revision": "0123456789abcdef",
+            });
+            let entry = serde_json::from_value(entry).expect("an entry");
+            assert!(journal.finish(&entry).await.expect("the disk takes it"));
+        }
+    });
+}
+
+#[test]
+fn an_exported_record_is_proved_away_from_the_station_and_a_forged_one_is_refused_with_a_sentence() {
+    let (station, mut away) = (home(), home());
+    with_journal(&station);
+    let table = station.home().join("六月.csv");
+    station.dalaba(["journal", "--on", "2026-06-17", "--csv", table.to_str().unwrap()]).ok();
+    let json = station.dalaba(["journal", "--json"]).ok().out;
+    let csv = std::fs::read_to_string(&table).unwrap();
+    let verify = |village: &mut Village, text: &str, key: Option<&str>| {
+        let file = village.file("carried", text).home().join("carried");
+        let mut words = vec!["journal", "--json", "--verify", file.to_str().unwrap()];
+        words.extend(key.into_iter().flat_map(|key| ["--key", key]));
+        village.dalaba(words)
+    };
+    let facts = verify(&mut away, &json, None).ok().json().remove(0);
+    assert_eq!((&facts["whole"], &facts["rows"], &facts["signed"]), (&true.into(), &3.into(), &3.into()), "{facts:#}");
+    let key = facts["key"].as_str().unwrap().to_owned();
+    assert!(facts["fingerprint"].as_str().is_some_and(|digits| digits.len() == 19), "{facts:#}");
+    // Known by heart, from a file, and another station's.
+    away.file("key.txt", format!("{key}\n"));
+    let kept = away.home().join("key.txt");
+    let other = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    for text in [&json, &csv] {
+        for (known, code) in [(key.as_str(), 0), (kept.to_str().unwrap(), 0), (other, 1)] {
+            let said = verify(&mut away, text, Some(known));
+            assert_eq!((said.code, &said.json()[0]["known"]), (code, &(code == 0).into()), "{said:#?}");
+        }
+        let forged = text.replace("station-down", "clock-jump");
+        let said = verify(&mut away, &forged, None);
+        let why = said.json().remove(0);
+        assert!(said.code == 1 && why["seq"] == 1 && !why["why"].as_str().unwrap().is_ascii(), "{said:#?}");
+    }
+    for wrong in ["abcd", "no-such-file"] {
+        let said = verify(&mut away, &json, Some(wrong));
+        assert!(said.code == 1 && said.out.is_empty() && said.err.contains("公钥"), "{said:#?}");
+    }
+    // At the station itself, nothing is signed yet: chained, and nobody's.
+    let whole = station.dalaba(["journal", "--verify", "--json"]).ok().json().remove(0);
+    assert_eq!((&whole["signed"], &whole["key"]), (&0.into(), &Value::Null), "{whole:#}");
+    assert_eq!(station.dalaba(["journal", "--verify", "--key", &key]).code, 1);
 }
 
 #[test]

@@ -2,16 +2,23 @@
 
 use super::Place;
 use crate::{
+    clock,
     entry::Line,
     journal::{
-        JournalError,
-        read::{Csv, Reader, Stored, Verdict, verify_export},
+        JournalError, PublicKey,
+        export::{Csv, Row, export, verify},
+        read::{Reader, Verdict},
     },
     plan::instant,
 };
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use std::{fs, io::BufReader, ops::Range, path::PathBuf};
+use std::{
+    fs,
+    io::BufReader,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 /// 播出记录
 #[derive(Debug, clap::Args)]
@@ -30,16 +37,21 @@ pub(super) struct Args {
     /// 写成 CSV 表格
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// 检验记录有没有被改动；可以检验用 --json 导出的文件
+    /// 检验记录有没有被改动；也可以检验用 --json 或 --csv 导出的文件，不需要站点
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     verify: Option<Option<PathBuf>>,
+    /// 与已知的站点公钥比对：64 位十六进制数，或者写着它的文件
+    #[arg(long, value_name = "KEY|FILE", requires = "verify")]
+    key: Option<String>,
 }
 
 pub(super) async fn run(arguments: Args) -> anyhow::Result<u8> {
     let home = arguments.place.home();
+    let known = arguments.key.as_deref().map(public_key).transpose()?;
     if let Some(Some(file)) = &arguments.verify {
         let opened = fs::File::open(file).with_context(|| format!("打不开 {}", file.display()))?;
-        return Ok(tell(&verify_export(&mut BufReader::new(opened))?, arguments.place.json));
+        let verdict = verify(&mut BufReader::new(opened)).with_context(|| format!("读不了 {}", file.display()))?;
+        return Ok(tell(&verdict, known.as_ref(), arguments.place.json));
     }
     if !home.journal().exists() {
         eprintln!("还没有播出记录（{}）；站点运行后才会有", home.journal().display());
@@ -47,31 +59,26 @@ pub(super) async fn run(arguments: Args) -> anyhow::Result<u8> {
     }
     let mut reader = Reader::open(&home.journal()).await?;
     if arguments.verify.is_some() {
-        return Ok(tell(&reader.verify().await?, arguments.place.json));
+        return Ok(tell(&reader.verify().await?, known.as_ref(), arguments.place.json));
     }
     let zone = home.zone();
     let window = window(&arguments, &zone);
     if let Some(file) = &arguments.csv {
         let to = fs::File::create(file).with_context(|| format!("写不了 {}", file.display()))?;
         let mut csv = Csv::new(to, zone)?;
-        let mut rows = 0;
-        reader
-            .entries(window, |stored| {
-                rows += 1;
-                csv.row(&stored).map_err(anyhow::Error::from)
-            })
-            .await?;
+        let rows =
+            export(&mut reader, &home.data(), clock::wall(), window, |row| csv.row(row).map_err(anyhow::Error::from))
+                .await?;
         csv.finish()?;
         eprintln!("写了 {rows} 条到 {}", file.display());
         return Ok(0);
     }
     let json = arguments.place.json;
-    reader
-        .entries(window, |stored| {
-            println!("{}", if json { stored.export() } else { words(&stored, &zone)? });
-            Ok::<_, anyhow::Error>(())
-        })
-        .await?;
+    export(&mut reader, &home.data(), clock::wall(), window, |row| {
+        println!("{}", if json { row.json()? } else { words(row, &zone)? });
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
     Ok(0)
 }
 
@@ -84,13 +91,37 @@ fn window(arguments: &Args, zone: &TimeZone) -> Range<Timestamp> {
     }
 }
 
-fn tell(verdict: &Verdict, json: bool) -> u8 {
+/// Reads a public key from what was typed, or from the file that it names.
+fn public_key(typed: &str) -> anyhow::Result<PublicKey> {
+    match typed.parse() {
+        Ok(key) => Ok(key),
+        Err(no_key) if !Path::new(typed).exists() => {
+            Err(no_key).with_context(|| format!("--key {typed}：没有这个文件，也不是公钥"))
+        }
+        Err(_) => {
+            let text = fs::read_to_string(typed).with_context(|| format!("读不了 {typed}"))?;
+            text.parse().with_context(|| format!("{typed} 里的内容"))
+        }
+    }
+}
+
+fn tell(verdict: &Verdict, known: Option<&PublicKey>, json: bool) -> u8 {
     let (fact, words, code) = match verdict {
-        Verdict::Whole { rows, signed } => (
-            serde_json::json!({ "whole": true, "rows": rows, "signed": signed }),
-            format!("记录完整：{rows} 条，前 {signed} 条有站点签名"),
-            0,
-        ),
+        Verdict::Whole { rows, signed, key } => {
+            let is_known = known.map(|known| key.as_ref() == Some(known));
+            let fact = serde_json::json!({
+                "whole": is_known != Some(false), "rows": rows, "signed": signed,
+                "key": key.map(|key| key.to_string()), "fingerprint": key.map(|key| key.fingerprint()),
+                "known": is_known,
+            });
+            let whose = key.map_or_else(String::new, |key| format!("\n公钥 {key}，指纹 {}", key.fingerprint()));
+            let words = match is_known {
+                Some(false) => format!("记录前后相接，但没有给出的公钥的签名，不能采信{whose}"),
+                Some(true) => format!("记录完整：{rows} 条，到第 {signed} 条为止有站点签名，与给出的公钥一致{whose}"),
+                None => format!("记录完整：{rows} 条，到第 {signed} 条为止有站点签名{whose}"),
+            };
+            (fact, words, u8::from(is_known == Some(false)))
+        }
         Verdict::Broken { seq, why } => {
             (serde_json::json!({ "whole": false, "seq": seq, "why": why }), format!("第 {seq} 条不对：{why}"), 1)
         }
@@ -103,8 +134,8 @@ fn tell(verdict: &Verdict, json: bool) -> u8 {
     code
 }
 
-fn words(stored: &Stored, zone: &TimeZone) -> anyhow::Result<String> {
-    let entry = serde_json::from_str::<Line>(&stored.line).map_err(JournalError::from)?.entry;
+fn words(row: &Row, zone: &TimeZone) -> anyhow::Result<String> {
+    let entry = serde_json::from_str::<Line>(&row.stored.line).map_err(JournalError::from)?.entry;
     let due = entry.due.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
     let reason = entry.reason.map_or_else(String::new, |reason| format!("（{}）", reason.zh()));
     let heard = if entry.heard_ms > 0 { format!("  {:.1} 秒", entry.heard_ms as f64 / 1000.0) } else { String::new() };

@@ -4,6 +4,7 @@
 use crate::{
     entry::{Entry, Running},
     plan::OccurrenceId,
+    schedule::Volume,
     speaker::protocol::Playout,
 };
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ pub enum Action {
     Abandon(OccurrenceId),
     /// Writes the final entry and removes its running row, in one transaction.
     Finish(Entry),
-    /// Notes that everything up to `tick` is decided, with the newest time seen and the stop and hush in force.
+    /// Notes that everything up to `tick` is decided, with the newest time seen and the stop, hush and volume in force.
     Tick(Tick),
     /// Notes when a version took effect: it was kept before, without a moment, since the clock may not be believed. A
     /// moment on record only ever moves back: the same schedules with other clips are no new version on record.
@@ -74,6 +75,18 @@ pub struct Tick {
     pub stopped_until: Option<Timestamp>,
     /// A hush in force.
     pub hushed_until: Option<Timestamp>,
+    /// A volume set by command.
+    pub volume: Option<SetVolume>,
+}
+
+/// A volume set by command. It stands until the next one, or until the station file says something else: the last word
+/// counts, whoever had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetVolume {
+    /// What was set.
+    pub volume: Volume,
+    /// What the station file said at that time.
+    pub instead_of: Volume,
 }
 
 /// What became of a command.

@@ -380,6 +380,7 @@ impl Conductor {
             newest: self.trust.newest(),
             stopped_until: self.stopped_until,
             hushed_until: self.hushed_until,
+            volume: self.volume,
         }));
     }
 

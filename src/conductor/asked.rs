@@ -66,7 +66,8 @@ impl Conductor {
         if volume > self.limits.ceiling {
             return Err(Refusal::AboveCeiling(self.limits.ceiling.percent()));
         }
-        self.limits.volume = volume;
+        self.volume = Some(SetVolume { volume, instead_of: self.limits.volume });
+        self.unticked = true;
         self.set_gains();
         Ok(Done::Volume(volume.percent()))
     }

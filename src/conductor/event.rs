@@ -1,5 +1,6 @@
 //! Everything that can happen to a station.
 
+use super::SetVolume;
 use crate::{
     entry::Running,
     plan::{OccurrenceId, Program},
@@ -116,6 +117,8 @@ pub struct Memory {
     pub stopped_until: Option<Timestamp>,
     /// A hush that was in force: until when.
     pub hushed_until: Option<Timestamp>,
+    /// A volume set by command.
+    pub volume: Option<SetVolume>,
 }
 
 /// The station's limits that are not part of a program.

@@ -21,7 +21,7 @@ mod live;
 mod tests;
 mod timeline;
 
-pub use action::{Action, Alarm, Done, Refusal, Tick};
+pub use action::{Action, Alarm, Done, Refusal, SetVolume, Tick};
 pub use event::{Command, Event, Limits, Memory, Playable};
 
 use crate::{
@@ -85,6 +85,8 @@ pub struct Conductor {
     stopped_until: Option<Timestamp>,
     hushed_until: Option<Timestamp>,
     safe_until: Option<Timestamp>,
+    /// In place of the station file's.
+    volume: Option<SetVolume>,
     device: Device,
     /// The speaker is being replaced on our word.
     replacing: bool,
@@ -181,7 +183,6 @@ impl Conductor {
         let in_loop = plus(now.wall, -LOOP);
         let starts = memory.starts.iter().filter(|start| (in_loop..=now.wall).contains(*start)).count();
         let mut conductor = Self {
-            limits,
             timeline,
             trust,
             clock: ClockState::Untrusted,
@@ -198,6 +199,8 @@ impl Conductor {
             stopped_until: memory.stopped_until.map(|until| until.min(plus(now.wall, gate::STOP))),
             hushed_until: memory.hushed_until.map(|until| until.min(plus(now.wall, gate::HUSH))),
             safe_until: None,
+            volume: memory.volume.filter(|set| set.instead_of == limits.volume),
+            limits,
             device: Device::Opening,
             replacing: false,
             alarms: BTreeSet::new(),
@@ -276,7 +279,7 @@ impl Conductor {
             hushed_until: self.hushed_until.filter(|until| now.wall < *until),
             safe_mode_until: self.safe_until.filter(|until| now.wall < *until),
             device: self.device_name().map(str::to_owned),
-            volume: self.limits.volume.percent(),
+            volume: self.volume().percent(),
         }
     }
 
@@ -546,7 +549,12 @@ impl Conductor {
     }
 
     fn volume_of(&self, occurrence: &Occurrence) -> Volume {
-        gate::volume(self.limits.volume, occurrence.volume, self.limits.ceiling)
+        gate::volume(self.volume(), occurrence.volume, self.limits.ceiling)
+    }
+
+    /// The station's volume: as it was set by command, else as its file says; never above the ceiling.
+    fn volume(&self) -> Volume {
+        self.volume.map_or(self.limits.volume, |set| set.volume).min(self.limits.ceiling)
     }
 
     fn device_name(&self) -> Option<&str> {

@@ -415,6 +415,28 @@ fn a_device_that_comes_within_the_grace_is_taken() {
 }
 
 #[test]
+fn a_volume_set_by_command_outlives_a_restart_until_the_station_file_says_another() {
+    let mut station = Station::new("06:00:00", &[MORNING]);
+    let volume = Volume::try_from(35).unwrap();
+    assert_eq!(station.asks(Command::Volume { volume, operator: "张".into() }), Ok(Done::Volume(35)));
+    let ticks =
+        station.done.iter().filter_map(|action| if let Action::Tick(tick) = action { Some(tick) } else { None });
+    let remembered = ticks.last().and_then(|tick| tick.volume);
+    // What the station file says at the next start, the ceiling then, and the volume then.
+    for (file, ceiling, expected) in [(80, 100, 35), (80, 30, 30), (60, 100, 60)] {
+        let limits = Limits {
+            volume: Volume::try_from(file).unwrap(),
+            ceiling: Volume::try_from(ceiling).unwrap(),
+            released: at("00:00:00"),
+            lead: SignedDuration::from_secs(10),
+        };
+        let memory = Memory { volume: remembered, ..Memory::default() };
+        let (restarted, _) = Conductor::new(station.now, memory, limits, village(&[MORNING]), "v1".into());
+        assert_eq!(restarted.status(station.now).volume, expected, "{file} {ceiling}");
+    }
+}
+
+#[test]
 fn five_starts_in_ten_minutes_are_a_crash_loop() {
     for (starts, expected) in [(4, false), (5, true)] {
         let memory = Memory { starts: vec![at("06:19:00"); starts], ..Memory::default() };

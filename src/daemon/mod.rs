@@ -14,7 +14,7 @@ pub use control::Control;
 pub use handle::{Gone, Handle, Snapshot, manual_id};
 
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, follow_synchronisation},
     conductor::{Action, Alarm, Conductor, Event, Limits, Memory},
     config::Config,
     home::{Assembled, Home, Texts, Version, assemble},
@@ -89,6 +89,7 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
     let _lock = lock(&home)?;
     let program_file = std::env::current_exe().map_err(StartError::NoProgram)?;
     let clock = SystemClock;
+    tokio::spawn(follow_synchronisation());
 
     let versions = home.versions();
     let (texts, unreadable) = home.read();

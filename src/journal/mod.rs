@@ -4,19 +4,22 @@
 //! rows in a power cut, `FULL` none). A commit that fails may have happened all the same; so after any failure the
 //! connection is opened anew and the write is tried once more, by key, which changes nothing where it had happened.
 //!
-//! Not here: reading beside a running daemon ([`read`]), what the lines mean ([`crate::entry`]).
+//! Not here: reading beside a running daemon ([`read`]), files for others and their proof ([`export`]), what the lines mean ([`crate::entry`]).
 
+pub mod export;
 mod migrate;
 pub mod read;
 mod sign;
 #[cfg(test)]
 mod tests;
 
+pub use sign::{NoKey, PublicKey, head_text};
+
 use crate::{
-    conductor::{Memory, Tick},
+    conductor::{Memory, SetVolume, Tick},
     entry::{Entry, GENESIS, Running, chain, line},
     plan::OccurrenceId,
-    text::hex,
+    schedule::Volume,
 };
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
@@ -36,6 +39,12 @@ use tracing::warn;
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(48);
 /// Starts that count towards safe mode lie this close.
 const STARTS: SignedDuration = SignedDuration::from_mins(10);
+
+// Asked at every start or write: none may read more of the journal than it answers with.
+const STARTED: &str = "SELECT at FROM start WHERE at BETWEEN ? AND ? ORDER BY at";
+const DECIDED: &str = "SELECT occurrence FROM entry WHERE due >= ?";
+const HEAD: &str = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1";
+const KNOWN: &str = "SELECT 1 FROM entry WHERE occurrence = ?";
 
 /// Why the journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +88,7 @@ impl Journal {
         let key = sign::station_key(data)?;
         let mut connection = connect(&file).await?;
         migrate::migrate(&mut connection).await?;
-        let public = hex(key.verifying_key().as_bytes());
+        let public = PublicKey::from(&key).to_string();
         put(&mut connection, "public-key", &public).await?;
         // A journal begun by this station; a restored or cloned one keeps its own name for ever.
         sqlx::query("INSERT OR IGNORE INTO state (key, value) VALUES ('epoch', ?)")
@@ -102,7 +111,7 @@ impl Journal {
         let since = tick.or(newest).map_or(Timestamp::MIN, |at| at.checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN));
         let (first, last) =
             (now.checked_sub(STARTS).unwrap_or(Timestamp::MIN), now.checked_add(STARTS).unwrap_or(Timestamp::MAX));
-        let starts = sqlx::query("SELECT at FROM start WHERE at BETWEEN ? AND ? ORDER BY at")
+        let starts = sqlx::query(STARTED)
             .bind(first.as_millisecond())
             .bind(last.as_millisecond())
             .fetch_all(&mut self.connection)
@@ -123,6 +132,11 @@ impl Journal {
             starts: starts.iter().filter_map(|row| moment(row.try_get(0).ok()?)).collect(),
             stopped_until: self.moment("stopped-until").await?,
             hushed_until: self.moment("hushed-until").await?,
+            volume: self
+                .volume("volume")
+                .await?
+                .zip(self.volume("volume-instead-of").await?)
+                .map(|(volume, instead_of)| SetVolume { volume, instead_of }),
         })
     }
 
@@ -158,14 +172,18 @@ impl Journal {
     /// Keeps a tick.
     pub async fn tick(&mut self, tick: &Tick) -> Result<(), JournalError> {
         let mut transaction = self.connection.begin().await?;
+        let moment = |at: Timestamp| at.as_millisecond().to_string();
+        let percent = |volume: Volume| volume.percent().to_string();
         for (key, value) in [
-            ("tick", tick.at),
-            ("newest", tick.newest),
-            ("stopped-until", tick.stopped_until),
-            ("hushed-until", tick.hushed_until),
+            ("tick", tick.at.map(moment)),
+            ("newest", tick.newest.map(moment)),
+            ("stopped-until", tick.stopped_until.map(moment)),
+            ("hushed-until", tick.hushed_until.map(moment)),
+            ("volume", tick.volume.map(|set| percent(set.volume))),
+            ("volume-instead-of", tick.volume.map(|set| percent(set.instead_of))),
         ] {
             match value {
-                Some(at) => put(&mut transaction, key, &at.as_millisecond().to_string()).await?,
+                Some(value) => put(&mut transaction, key, &value).await?,
                 None => {
                     sqlx::query("DELETE FROM state WHERE key = ?").bind(key).execute(&mut *transaction).await?;
                 }
@@ -177,10 +195,7 @@ impl Journal {
 
     /// Returns the occurrences with a final entry, due at or after `since`.
     pub async fn decided(&mut self, since: Timestamp) -> Result<BTreeSet<OccurrenceId>, JournalError> {
-        let rows = sqlx::query("SELECT occurrence FROM entry WHERE due >= ?")
-            .bind(since.as_millisecond())
-            .fetch_all(&mut self.connection)
-            .await?;
+        let rows = sqlx::query(DECIDED).bind(since.as_millisecond()).fetch_all(&mut self.connection).await?;
         let id = |row: &sqlx::sqlite::SqliteRow| Ok(OccurrenceId::from(row.try_get::<String, _>(0)?));
         rows.iter().map(id).collect()
     }
@@ -188,7 +203,7 @@ impl Journal {
     /// Signs the head of the chain, where it has grown since the last signature.
     pub async fn sign_head(&mut self, now: Timestamp) -> Result<(), JournalError> {
         let Some((seq, hash)) = head(&mut self.connection).await? else { return Ok(()) };
-        let signature = sign::sign(&self.key, seq, &hash, now);
+        let signature = sign::sign(&self.key, &head_text(seq, &hash, now));
         sqlx::query("INSERT OR IGNORE INTO head (seq, hash, at, signature) VALUES (?, ?, ?, ?)")
             .bind(seq)
             .bind(hash)
@@ -202,6 +217,11 @@ impl Journal {
     async fn moment(&mut self, key: &'static str) -> Result<Option<Timestamp>, JournalError> {
         let text = get(&mut self.connection, key).await?;
         Ok(text.and_then(|text| moment(text.parse().ok()?)))
+    }
+
+    async fn volume(&mut self, key: &'static str) -> Result<Option<Volume>, JournalError> {
+        let text = get(&mut self.connection, key).await?;
+        Ok(text.and_then(|text| Volume::try_from(text.parse::<u8>().ok()?).ok()))
     }
 
     async fn reopen(&mut self, error: &JournalError) -> Result<(), JournalError> {
@@ -244,7 +264,7 @@ async fn get(connection: &mut SqliteConnection, key: &str) -> Result<Option<Stri
 }
 
 async fn head(connection: &mut SqliteConnection) -> Result<Option<(i64, String)>, JournalError> {
-    let row = sqlx::query("SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1").fetch_optional(connection).await?;
+    let row = sqlx::query(HEAD).fetch_optional(connection).await?;
     Ok(row.map(|row| Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?)
 }
 
@@ -262,8 +282,7 @@ async fn begin(connection: &mut SqliteConnection, running: &Running, json: &str)
 async fn finish(connection: &mut SqliteConnection, epoch: &str, entry: &Entry) -> Result<bool, JournalError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let id = entry.occurrence.as_str();
-    let known =
-        sqlx::query("SELECT 1 FROM entry WHERE occurrence = ?").bind(id).fetch_optional(&mut *transaction).await?;
+    let known = sqlx::query(KNOWN).bind(id).fetch_optional(&mut *transaction).await?;
     if known.is_none() {
         let (last, prev) = head(&mut transaction).await?.unwrap_or((0, GENESIS.to_owned()));
         let line = line(entry, epoch, last + 1, &prev)?;

@@ -1,20 +1,21 @@
 //! Reads a journal beside a running daemon: opens read-only, takes no lock, writes nothing.
+//!
+//! Not here: rows as files that people carry away, and their proof ([`super::export`]).
 
 use super::{
     JournalError, moment,
-    sign::{is_signed, public_key},
+    sign::{PublicKey, head_text},
 };
-use crate::{
-    entry::{GENESIS, Line, chain},
-    plan::rfc3339,
-};
-use ed25519_dalek::VerifyingKey;
-use jiff::{Timestamp, tz::TimeZone};
+use crate::entry::{GENESIS, Line, chain};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use std::{io, ops::Range, path::Path};
+use std::{ops::Range, path::Path};
 
 /// Rows fetched at a time.
 const PAGE: i64 = 500;
+/// The first and the last row due in a window, by the index alone: a day's question reads a day's rows, not the journal.
+pub(super) const SEQS: &str = "SELECT min(seq), max(seq) FROM entry WHERE due >= ? AND due < ?";
 
 /// One row as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,21 +26,24 @@ pub struct Stored {
     pub line: String,
     /// Of this line.
     pub hash: String,
+    /// Where the station signed when this was the head.
+    pub signed: Option<Signed>,
 }
 
-impl Stored {
-    /// The line with its hash, as one JSON object: what `--json` prints and `--verify FILE` reads.
-    pub fn export(&self) -> String {
-        let open = self.line.strip_suffix('}').unwrap_or(&self.line);
-        format!("{open},\"hash\":\"{}\"}}", self.hash)
-    }
+/// A signature over a head of the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// Hex; over [`super::head_text`].
+    pub signature: String,
+}
 
-    /// Takes an exported line apart again.
-    fn import(text: &str) -> Option<Self> {
-        let (open, rest) = text.trim_end().rsplit_once(",\"hash\":\"")?;
-        let line = format!("{open}}}");
-        let seq = serde_json::from_str::<Line>(&line).ok()?.seq;
-        Some(Self { seq, line, hash: rest.strip_suffix("\"}")?.to_owned() })
+impl Signed {
+    /// Returns whether `key` made this signature, over this head.
+    pub(super) fn is_by(&self, key: &PublicKey, seq: i64, hash: &str) -> bool {
+        moment(self.at).is_some_and(|at| key.has_signed(&head_text(seq, hash, at), &self.signature))
     }
 }
 
@@ -62,82 +66,84 @@ impl Reader {
         window: Range<Timestamp>,
         mut take: impl FnMut(Stored) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut after = 0;
-        loop {
-            let page = self.page(after, &window).await?;
+        let mut seqs = self.seqs(&window).await?;
+        while !seqs.is_empty() {
+            let page = self.page(&seqs, &window).await?;
             let Some(last) = page.last() else { return Ok(()) };
-            after = last.seq;
+            seqs.start = last.seq + 1;
             for stored in page {
                 take(stored)?;
             }
         }
+        Ok(())
     }
 
-    async fn page(&mut self, after: i64, window: &Range<Timestamp>) -> Result<Vec<Stored>, JournalError> {
+    /// Returns where the rows due in `window` lie; they are found by the index of dues, and read in order of number.
+    pub(super) async fn seqs(&mut self, window: &Range<Timestamp>) -> Result<Range<i64>, JournalError> {
+        let row = sqlx::query(SEQS)
+            .bind(window.start.as_millisecond())
+            .bind(window.end.as_millisecond())
+            .fetch_one(&mut self.connection)
+            .await?;
+        let last: Option<i64> = row.try_get(1)?;
+        Ok(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0)..last.map_or(0, |last| last.saturating_add(1)))
+    }
+
+    async fn page(&mut self, seqs: &Range<i64>, window: &Range<Timestamp>) -> Result<Vec<Stored>, JournalError> {
         let rows = sqlx::query(
-            "SELECT seq, line, hash FROM entry WHERE seq > ? AND due >= ? AND due < ? ORDER BY seq LIMIT ?",
+            "SELECT seq, line, entry.hash, head.at, signature FROM entry LEFT JOIN head USING (seq) \
+             WHERE seq >= ? AND seq < ? AND due >= ? AND due < ? ORDER BY seq LIMIT ?",
         )
-        .bind(after)
+        .bind(seqs.start)
+        .bind(seqs.end)
         .bind(window.start.as_millisecond())
         .bind(window.end.as_millisecond())
         .bind(PAGE)
         .fetch_all(&mut self.connection)
         .await?;
         let stored = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(Stored { seq: row.try_get(0)?, line: row.try_get(1)?, hash: row.try_get(2)? })
+            let signed = match row.try_get(3)? {
+                Some(at) => Some(Signed { at, signature: row.try_get(4)? }),
+                None => None,
+            };
+            Ok(Stored { seq: row.try_get(0)?, line: row.try_get(1)?, hash: row.try_get(2)?, signed })
         };
         rows.iter().map(stored).collect()
     }
 
     /// Proves the chain and every signed head, or names the first row that is broken.
     pub async fn verify(&mut self) -> Result<Verdict, JournalError> {
-        let mut proof = Proof::default();
         let everything = Timestamp::MIN..Timestamp::MAX;
-        let mut after = 0;
-        let mut heads = self.heads().await?.into_iter().peekable();
-        let key = super::get(&mut self.connection, "public-key").await?.and_then(|text| public_key(&text));
+        // Read first: what a running daemon adds meanwhile is not missing.
+        let newest: Option<i64> =
+            sqlx::query("SELECT max(seq) FROM head").fetch_one(&mut self.connection).await?.try_get(0)?;
+        let key = self.key().await?;
+        let (mut proof, mut seqs) = (Proof::default(), i64::MIN..i64::MAX);
         loop {
-            let page = self.page(after, &everything).await?;
+            let page = self.page(&seqs, &everything).await?;
             if page.is_empty() {
                 break;
             }
             for stored in page {
-                after = stored.seq;
-                if let Err(broken) = proof.take(&stored) {
-                    return Ok(broken);
-                }
-                if let Some(head) = heads.next_if(|head| head.seq <= stored.seq)
-                    && let Err(broken) = proof.head(&head, &stored, key.as_ref())
-                {
-                    return Ok(broken);
+                seqs.start = stored.seq + 1;
+                if let Err(broken) = proof.take(&stored, key.as_ref()) {
+                    return Ok(broken.into());
                 }
             }
         }
-        if let Some(head) = heads.next() {
+        if let Some(newest) = newest.filter(|newest| *newest > proof.rows) {
             return Ok(Verdict::Broken {
                 seq: proof.rows + 1,
-                why: format!("第 {} 条已经签过名，但这里只有 {} 条：后面的记录被删掉了", head.seq, proof.rows),
+                why: format!("第 {newest} 条已经签过名，但这里只有 {} 条：后面的记录被删掉了", proof.rows),
             });
         }
-        Ok(Verdict::Whole { rows: proof.rows, signed: proof.signed })
+        Ok(Verdict::Whole { rows: proof.rows, signed: proof.signed, key: key.filter(|_| proof.signed > 0) })
     }
 
-    async fn heads(&mut self) -> Result<Vec<Head>, JournalError> {
-        let rows = sqlx::query("SELECT seq, hash, at, signature FROM head ORDER BY seq")
-            .fetch_all(&mut self.connection)
-            .await?;
-        let head = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(Head { seq: row.try_get(0)?, hash: row.try_get(1)?, at: row.try_get(2)?, signature: row.try_get(3)? })
-        };
-        rows.iter().map(head).collect()
+    /// Returns the station's public key, as the journal has it.
+    async fn key(&mut self) -> Result<Option<PublicKey>, JournalError> {
+        Ok(super::get(&mut self.connection, "public-key").await?.and_then(|text| text.parse().ok()))
     }
-}
-
-struct Head {
-    seq: i64,
-    hash: String,
-    at: i64,
-    signature: String,
 }
 
 /// What `--verify` found.
@@ -149,6 +155,8 @@ pub enum Verdict {
         rows: i64,
         /// The last row under a signature of the station; rows behind it are chained and not yet signed.
         signed: i64,
+        /// Whose signatures they are; none where there is none.
+        key: Option<PublicKey>,
     },
     /// The first row that does not.
     Broken {
@@ -159,21 +167,16 @@ pub enum Verdict {
     },
 }
 
-/// Proves an exported file: the lines of `journal --json`, from the first row on.
-pub fn verify_export(text: &mut dyn io::BufRead) -> io::Result<Verdict> {
-    let mut proof = Proof::default();
-    let mut line = String::new();
-    while text.read_line(&mut line)? > 0 {
-        let next = proof.rows + 1;
-        let Some(stored) = Stored::import(&line) else {
-            return Ok(Verdict::Broken { seq: next, why: "这一行不是导出的播出记录".into() });
-        };
-        if let Err(broken) = proof.take(&stored) {
-            return Ok(broken);
-        }
-        line.clear();
+/// The first row that does not follow from the one before.
+pub(super) struct Broken {
+    pub(super) seq: i64,
+    pub(super) why: String,
+}
+
+impl From<Broken> for Verdict {
+    fn from(Broken { seq, why }: Broken) -> Self {
+        Self::Broken { seq, why }
     }
-    Ok(Verdict::Whole { rows: proof.rows, signed: 0 })
 }
 
 /// The chain as far as it was followed.
@@ -190,9 +193,9 @@ impl Default for Proof {
 }
 
 impl Proof {
-    fn take(&mut self, stored: &Stored) -> Result<(), Verdict> {
+    fn take(&mut self, stored: &Stored, key: Option<&PublicKey>) -> Result<(), Broken> {
         let seq = self.rows + 1;
-        let broken = |why: &str| Err(Verdict::Broken { seq, why: why.to_owned() });
+        let broken = |why: &str| Err(Broken { seq, why: why.to_owned() });
         if stored.seq != seq {
             return broken("这一条缺失：记录被删除或调换过");
         }
@@ -204,104 +207,14 @@ impl Proof {
         if chain(&self.hash, &stored.line) != stored.hash {
             return broken("这一条的校验值不符：内容被改动过");
         }
+        if let Some(signed) = &stored.signed {
+            if !key.is_some_and(|key| signed.is_by(key, seq, &stored.hash)) {
+                return broken("这一条与站点的签名不符：记录被重写过");
+            }
+            self.signed = seq;
+        }
         self.rows = seq;
         self.hash.clone_from(&stored.hash);
         Ok(())
-    }
-
-    fn head(&mut self, head: &Head, stored: &Stored, key: Option<&VerifyingKey>) -> Result<(), Verdict> {
-        let signed =
-            key.zip(moment(head.at)).is_some_and(|(key, at)| is_signed(key, head.seq, &head.hash, at, &head.signature));
-        if head.seq == stored.seq && head.hash == stored.hash && signed {
-            self.signed = head.seq;
-            Ok(())
-        } else {
-            let why = "这一条与站点的签名不符：记录被重写过".to_owned();
-            Err(Verdict::Broken { seq: head.seq, why })
-        }
-    }
-}
-
-/// Writes rows as CSV that spreadsheets open as UTF-8, times in the station's zone.
-pub struct Csv<W: io::Write> {
-    writer: csv::Writer<W>,
-    zone: TimeZone,
-}
-
-/// The columns, in the order of the brief.
-const COLUMNS: [&str; 28] = [
-    "epoch",
-    "seq",
-    "occurrence",
-    "source",
-    "schedule",
-    "announcement",
-    "title",
-    "clips",
-    "band",
-    "due",
-    "started",
-    "ended",
-    "expected_ms",
-    "heard_ms",
-    "start_error_us",
-    "outcome",
-    "reason",
-    "evidence",
-    "device",
-    "peak_dbfs",
-    "volume",
-    "clock_state",
-    "clock_offset_ms",
-    "operator",
-    "note",
-    "revision",
-    "prev",
-    "hash",
-];
-
-impl<W: io::Write> Csv<W> {
-    /// Starts a file.
-    pub fn new(mut to: W, zone: TimeZone) -> csv::Result<Self> {
-        to.write_all("\u{feff}".as_bytes())?;
-        let mut writer = csv::Writer::from_writer(to);
-        writer.write_record(COLUMNS)?;
-        Ok(Self { writer, zone })
-    }
-
-    /// Writes one row.
-    pub fn row(&mut self, stored: &Stored) -> csv::Result<()> {
-        let mut value: serde_json::Value = serde_json::from_str(&stored.export()).unwrap_or_default();
-        for (column, part) in [("clock_state", "state"), ("clock_offset_ms", "offset_ms")] {
-            value[column] = value["clock"][part].clone();
-        }
-        let record = COLUMNS.map(|column| self.cell(column, &value[column]));
-        self.writer.write_record(record)
-    }
-
-    /// Writes what is left.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-
-    fn cell(&self, column: &str, value: &serde_json::Value) -> String {
-        let text = match value {
-            serde_json::Value::Null => String::new(),
-            serde_json::Value::String(text) => match (column, text.parse::<Timestamp>()) {
-                ("due" | "started" | "ended", Ok(at)) => rfc3339(&at.to_zoned_datetime(self.zone.clone())),
-                _ => text.clone(),
-            },
-            serde_json::Value::Array(clips) => {
-                let titles: Vec<_> = clips.iter().filter_map(|clip| clip["title"].as_str()).collect();
-                titles.join("、")
-            }
-            other => other.to_string(),
-        };
-        // A spreadsheet runs what begins like a formula; numbers stay numbers.
-        if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
-            format!("'{text}")
-        } else {
-            text
-        }
     }
 }

@@ -1,5 +1,6 @@
 use super::{
-    read::{Csv, Reader, Verdict, verify_export},
+    export::{Csv, Row, export},
+    read::{Reader, Verdict},
     *,
 };
 use crate::{
@@ -81,7 +82,10 @@ async fn a_restart_remembers_what_was_decided_and_what_was_running() {
     let (dir, mut journal) = filled(3).await;
     journal.begin(&running(600)).await.unwrap();
     journal.begin(&running(600)).await.unwrap();
-    let tick = Tick { at: Some(at(300)), newest: Some(at(310)), stopped_until: None, hushed_until: Some(at(900)) };
+    let percent = |percent: u8| crate::schedule::Volume::try_from(percent).unwrap();
+    let volume = Some(SetVolume { volume: percent(35), instead_of: percent(80) });
+    let tick =
+        Tick { at: Some(at(300)), newest: Some(at(310)), stopped_until: None, hushed_until: Some(at(900)), volume };
     journal.tick(&tick).await.unwrap();
     drop(journal);
 
@@ -89,6 +93,7 @@ async fn a_restart_remembers_what_was_decided_and_what_was_running() {
     let memory = journal.start(at(620)).await.unwrap();
     assert_eq!((memory.tick, memory.newest), (Some(at(300)), Some(at(310))));
     assert_eq!((memory.stopped_until, memory.hushed_until), (None, Some(at(900))));
+    assert_eq!(memory.volume, volume);
     assert_eq!(memory.running, [running(600)]);
     assert_eq!(memory.decided.len(), 3);
     assert_eq!(memory.starts, [at(620)]);
@@ -102,7 +107,7 @@ async fn an_occurrence_keeps_its_first_entry_and_its_running_row_goes_with_it() 
     let again = Entry { outcome: Outcome::Missed, ..entry(0) };
     assert!(!journal.finish(&again).await.unwrap());
     assert!(journal.start(at(60)).await.unwrap().running.is_empty());
-    assert_eq!(verdict(&dir).await, Verdict::Whole { rows: 1, signed: 0 });
+    assert_eq!(verdict(&dir).await, Verdict::Whole { rows: 1, signed: 0, key: None });
     journal.begin(&running(60)).await.unwrap();
     journal.abandon(&running(60).entry.occurrence).await.unwrap();
     assert!(journal.start(at(60)).await.unwrap().running.is_empty());
@@ -130,7 +135,7 @@ async fn every_way_of_forging_is_found_at_its_row() {
         sqlx::raw_sql(forgery).execute(&mut journal.connection).await.unwrap();
         match (verdict(&dir).await, broken) {
             (Verdict::Broken { seq, .. }, Some(expected)) => assert_eq!(seq, expected, "{forgery}"),
-            (Verdict::Whole { rows: 6, signed: 5 }, None) => {}
+            (Verdict::Whole { rows: 6, signed: 5, key: Some(_) }, None) => {}
             (other, _) => panic!("{forgery}: {other:?}"),
         }
     }
@@ -147,46 +152,199 @@ async fn a_rewritten_chain_does_not_pass_under_the_old_signature() {
     assert!(matches!(verdict(&dir).await, Verdict::Broken { seq: 4, .. }));
 }
 
-#[tokio::test]
-async fn an_exported_file_proves_itself() {
-    let (dir, _journal) = filled(3).await;
-    let mut lines = Vec::new();
-    let mut reader = Reader::open(&dir.path().join("journal.db")).await.unwrap();
-    let keep = |row: read::Stored| -> Result<(), JournalError> {
-        lines.push(row.export());
+/// The rows due in `window` as they leave the station.
+async fn exported(dir: &TempDir, window: std::ops::Range<Timestamp>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let take = |row: &Row| -> Result<(), JournalError> {
+        rows.push(row.clone());
         Ok(())
     };
-    reader.entries(Timestamp::MIN..Timestamp::MAX, keep).await.unwrap();
-    let value: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
-    assert_eq!((value["seq"].as_i64(), value["hash"].as_str().map(str::len)), (Some(1), Some(64)));
+    let mut reader = Reader::open(&dir.path().join("journal.db")).await.unwrap();
+    export(&mut reader, dir.path(), at(9000), window, take).await.unwrap();
+    rows
+}
 
-    let whole = lines.join("\n");
-    let check = |text: &str| verify_export(&mut text.as_bytes()).unwrap();
-    assert_eq!(check(&whole), Verdict::Whole { rows: 3, signed: 0 });
-    let forged = whole.replacen("\"heard_ms\":20000", "\"heard_ms\":10000", 1);
-    assert!(matches!(check(&forged), Verdict::Broken { seq: 1, .. }));
-    assert!(matches!(check(&lines[1..].join("\n")), Verdict::Broken { seq: 1, .. }));
-    assert!(matches!(check("hello"), Verdict::Broken { seq: 1, .. }));
+fn as_json(rows: &[Row]) -> String {
+    rows.iter().map(|row| row.json().unwrap() + "\n").collect()
+}
+
+fn as_csv(rows: &[Row]) -> String {
+    let mut bytes = Vec::new();
+    let mut csv = Csv::new(&mut bytes, TimeZone::get("Asia/Shanghai").unwrap()).unwrap();
+    rows.iter().for_each(|row| csv.row(row).unwrap());
+    csv.finish().unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// What a stranger with the file alone finds; the number of the broken row, if there is one.
+fn found(text: &str) -> Result<Verdict, i64> {
+    match super::export::verify(&mut text.as_bytes()).unwrap() {
+        Verdict::Broken { seq, .. } => Err(seq),
+        whole => Ok(whole),
+    }
+}
+
+const ALL: std::ops::Range<Timestamp> = Timestamp::MIN..Timestamp::MAX;
+
+#[tokio::test]
+async fn an_exported_file_proves_itself_to_whoever_has_it_and_says_whose_it_is() {
+    let (dir, mut journal) = filled(5).await;
+    journal.sign_head(at(400)).await.unwrap();
+    assert!(journal.finish(&entry(6000)).await.unwrap());
+    let key = Some(PublicKey::from(&journal.key));
+    for (window, rows, signed) in [(ALL, 6, 6), (at(60)..at(180), 2, 3), (at(6000)..at(6001), 1, 6)] {
+        let exported = exported(&dir, window).await;
+        for text in [as_json(&exported), as_csv(&exported), as_csv(&exported).replacen('\u{feff}', "", 1)] {
+            assert_eq!(found(&text), Ok(Verdict::Whole { rows, signed, key }), "{text}");
+        }
+    }
+    // Late entries stand behind earlier ones: their day has holes.
+    assert!(journal.finish(&entry(30)).await.unwrap());
+    let holes = exported(&dir, at(0)..at(100)).await;
+    assert_eq!(holes.iter().map(|row| row.stored.seq).collect::<Vec<_>>(), [1, 2, 7]);
+    assert_eq!(found(&as_csv(&holes)), Ok(Verdict::Whole { rows: 3, signed: 7, key }));
+}
+
+#[tokio::test]
+async fn a_forged_file_is_refused_however_it_was_forged() {
+    let (dir, mut journal) = filled(3).await;
+    journal.sign_head(at(400)).await.unwrap();
+    for second in [6000, 6060] {
+        assert!(journal.finish(&entry(second)).await.unwrap());
+    }
+    let rows = exported(&dir, ALL).await;
+    let forgeries: [(&str, &dyn Fn(&mut Vec<Row>), i64); 11] = [
+        ("a row changed", &|rows| rows[1].stored.line = heard_less(&rows[1]), 2),
+        ("a row changed, and the chain made anew", &|rows| rechain(rows, 1), 3),
+        ("a row after the last head changed, and the chain made anew", &|rows| rechain(rows, 3), 5),
+        (
+            "the heads gone too",
+            &|rows| {
+                rechain(rows, 1);
+                rows[2].stored.signed = None
+            },
+            5,
+        ),
+        (
+            "the seal gone too",
+            &|rows| {
+                rechain(rows, 1);
+                rows[2].stored.signed = None;
+                rows[4].seal = None
+            },
+            6,
+        ),
+        ("the first row gone", &|rows| drop(rows.remove(0)), 5),
+        ("a row in the middle gone", &|rows| drop(rows.remove(1)), 5),
+        ("the last row gone", &|rows| drop(rows.pop()), 5),
+        (
+            "the last row gone, its seal moved up",
+            &|rows| {
+                let seal = rows.remove(4).seal;
+                rows[3].seal = seal
+            },
+            4,
+        ),
+        ("two rows swapped", &|rows| rows.swap(1, 2), 2),
+        ("a row behind the seal", &|rows| rows.push(Row { seal: None, ..rows[4].clone() }), 6),
+    ];
+    for (forgery, forge, broken) in forgeries {
+        let mut forged = rows.clone();
+        forge(&mut forged);
+        assert_eq!(found(&as_json(&forged)), Err(broken), "{forgery}, JSON");
+        assert_eq!(found(&as_csv(&forged)), Err(broken), "{forgery}, CSV");
+    }
+    // Signed anew with another key: it proves itself, and the key tells.
+    let stranger = filled(5).await.0;
+    let Ok(Verdict::Whole { key, .. }) = found(&as_json(&exported(&stranger, ALL).await)) else { panic!() };
+    assert_ne!(key, Some(PublicKey::from(&journal.key)));
+}
+
+fn heard_less(row: &Row) -> String {
+    row.stored.line.replace("\"heard_ms\":20000", "\"heard_ms\":10000")
+}
+
+/// What a forger without the key does: changes a row, and every hash from there on.
+fn rechain(rows: &mut [Row], forged: usize) {
+    rows[forged].stored.line = heard_less(&rows[forged]);
+    for index in forged..rows.len() {
+        let mut line: Line = serde_json::from_str(&rows[index].stored.line).unwrap();
+        if index > 0 {
+            line.prev.clone_from(&rows[index - 1].stored.hash);
+        }
+        let text = serde_json::to_string(&line).unwrap();
+        rows[index].stored.hash = chain(&line.prev, &text);
+        rows[index].stored.line = text;
+    }
+}
+
+#[tokio::test]
+async fn a_table_whose_cells_differ_from_its_proof_and_what_is_no_export_is_refused() {
+    let (dir, _journal) = filled(3).await;
+    let rows = exported(&dir, ALL).await;
+    let (json, csv) = (as_json(&rows), as_csv(&rows));
+    let table = |from: &str, to: &str| {
+        assert!(csv.contains(from), "{csv}");
+        csv.replacen(from, to, 1)
+    };
+    let due =
+        |offset: &str| format!("{},", crate::plan::rfc3339(&at(60).to_zoned_datetime(TimeZone::get(offset).unwrap())));
+    for (text, broken) in [
+        (table(",20000,20000,", ",20000,10000,"), 1),
+        (table(",played,", ",missed,"), 1),
+        (table(&due("Asia/Shanghai"), &due("Asia/Shanghai").replace("+08", "+09")), 2),
+        (table("heard_ms", "heared_ms"), 1),
+        (table("冒充公检法", "冒充"), 1),
+        (table(",played,", ",played,,"), 1),
+        (csv.lines().next().unwrap().to_owned(), 1),
+        (json.replacen("}\n", ",\"heard_ms\":1}\n", 1), 1),
+        (json.replacen("\"hash\"", "\"heard_ms\":1,\"hash\"", 1), 1),
+        (json.replacen('\n', "\n\n", 1), 2),
+        ("hello".into(), 1),
+        ("\u{feff}".into(), 1),
+        (String::new(), 1),
+    ] {
+        assert_eq!(found(&text), Err(broken), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_read_the_key_gets_the_rows_without_a_proof() {
+    let (dir, _journal) = filled(2).await;
+    std::fs::remove_file(dir.path().join("station.key")).unwrap();
+    let rows = exported(&dir, ALL).await;
+    assert_eq!((rows.len(), found(&as_json(&rows))), (2, Err(3)));
+    assert!(!dir.path().join("station.key").exists(), "an export makes no key");
 }
 
 #[tokio::test]
 async fn a_window_holds_the_rows_due_in_it_and_a_spreadsheet_runs_none_of_them() {
     let (dir, _journal) = filled(5).await;
-    let mut bytes = Vec::new();
-    let mut csv = Csv::new(&mut bytes, TimeZone::get("Asia/Shanghai").unwrap()).unwrap();
-    let mut reader = Reader::open(&dir.path().join("journal.db")).await.unwrap();
-    let mut rows = 0;
-    let take = |row: read::Stored| -> Result<(), JournalError> {
-        rows += 1;
-        csv.row(&row).map_err(io::Error::other)?;
-        Ok(())
-    };
-    reader.entries(at(60)..at(180), take).await.unwrap();
-    csv.finish().unwrap();
-    assert_eq!(rows, 2);
-    let text = String::from_utf8(bytes).unwrap();
+    let rows = exported(&dir, at(60)..at(180)).await;
+    assert_eq!(rows.len(), 2);
+    let value: serde_json::Value = serde_json::from_str(&rows[0].json().unwrap()).unwrap();
+    assert_eq!((value["seq"].as_i64(), value["hash"].as_str().map(str::len)), (Some(2), Some(64)));
+    let text = as_csv(&rows);
     assert!(text.starts_with("\u{feff}epoch,seq,occurrence"), "{text}");
     assert!(text.contains("'=早间") && text.contains("+08:00") && text.contains(",-120,"), "{text}");
+}
+
+#[tokio::test]
+async fn neither_a_start_nor_a_day_s_question_reads_the_whole_journal() {
+    let (_dir, mut journal) = filled(1).await;
+    for question in [STARTED, DECIDED, HEAD, KNOWN, read::SEQS] {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {question}"));
+        let steps = sqlx::raw_sql(explain).fetch_all(&mut journal.connection).await.unwrap();
+        for step in steps {
+            let step: String = step.get(3);
+            // The head is the end of the table, whichever way it is walked.
+            let is_short = step.starts_with("SEARCH ") || question == HEAD;
+            assert!(is_short, "{question}: {step}");
+        }
+    }
+    let mut reader = Reader::open(&journal.file).await.unwrap();
+    assert_eq!(reader.seqs(&(at(0)..at(1))).await.unwrap(), 1..2);
+    assert!(reader.seqs(&(at(1)..at(2))).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -206,9 +364,9 @@ async fn a_full_disk_is_an_error_and_loses_nothing_that_was_acknowledged() {
         }
     }
     assert!(acknowledged < 200, "the disk never filled");
-    assert_eq!(verdict(&dir).await, Verdict::Whole { rows: acknowledged, signed: 0 });
+    assert_eq!(verdict(&dir).await, Verdict::Whole { rows: acknowledged, signed: 0, key: None });
     assert!(journal.finish(&entry(60_000)).await.unwrap(), "after the failure the journal opens anew");
-    assert_eq!(verdict(&dir).await, Verdict::Whole { rows: acknowledged + 1, signed: 0 });
+    assert_eq!(verdict(&dir).await, Verdict::Whole { rows: acknowledged + 1, signed: 0, key: None });
 }
 
 #[tokio::test]

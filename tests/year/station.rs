@@ -149,6 +149,7 @@ impl Disk {
             starts: self.starts.clone(),
             stopped_until: self.tick.and_then(|tick| tick.stopped_until),
             hushed_until: self.tick.and_then(|tick| tick.hushed_until),
+            volume: self.tick.and_then(|tick| tick.volume),
         }
     }
 }
