@@ -44,7 +44,11 @@ impl Speaker {
             }
         });
         let mut speaker = Self { child, stdin, words };
-        speaker.order(Order::Open { outputs: vec![format!("pulse:{}", sound::SINK)], latency_offset_us: 0 });
+        speaker.order(Order::Open {
+            outputs: vec![format!("pulse:{}", sound::SINK)],
+            latency_offset_us: 0,
+            learned: std::collections::BTreeMap::new(),
+        });
         speaker
     }
 
@@ -207,8 +211,11 @@ fn after_the_death_of_the_server_it_re_enters_where_the_clock_says() {
     assert!(frames > 0 && frames < voice.len() as u64);
     let late = at.duration_since(start + SignedDuration::from_secs(12));
     assert!(late.abs() < SignedDuration::from_millis(5), "{late}");
-    let tail = find(&recording.wait(RATE / 4), &voice[11 * RATE..]);
-    assert!(tail.correlation > 0.9, "{tail:?}");
+    // Holding it to the clock may put a frame in or leave one out between two pieces, seldom within one.
+    let heard = recording.wait(RATE / 4);
+    let pieces: Vec<_> = voice[11 * RATE..].chunks(RATE / 10).map(|piece| find(&heard, piece)).collect();
+    let alike = pieces.iter().filter(|piece| piece.correlation > 0.9).count();
+    assert!(alike >= 7, "{alike} of 10: {pieces:?}");
 }
 
 #[test]

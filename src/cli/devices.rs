@@ -15,6 +15,7 @@ use anyhow::{Context, bail};
 use flac_codec::encode::{FlacSampleWriter, Options};
 use rodio::{Source, source::SineWave};
 use std::{
+    collections::BTreeMap,
     io::Write,
     path::Path,
     sync::mpsc::{self, RecvTimeoutError},
@@ -70,7 +71,7 @@ fn test(output: &str, json: bool) -> anyhow::Result<u8> {
     let (orders, inputs) = mpsc::channel();
     let (said, words) = mpsc::channel();
     let engine = thread::spawn(move || supervise::run(&inputs, move |word| said.send(word).is_ok()));
-    let open = Order::Open { outputs: vec![output.to_owned()], latency_offset_us: 0 };
+    let open = Order::Open { outputs: vec![output.to_owned()], latency_offset_us: 0, learned: BTreeMap::new() };
     let _ = orders.send(Input::Order(open));
     let mut opened = None;
     let heard = loop {

@@ -37,7 +37,7 @@ impl Conductor {
                 self.listen(&live);
                 self.ended(now, live, at, end);
             }
-            Word::Pong | Word::Underrun { .. } => {}
+            Word::Pong | Word::Underrun { .. } | Word::Learned { .. } => {}
         }
     }
 

@@ -121,11 +121,12 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
 
     let (orders, for_speaker) = mpsc::unbounded_channel();
     let (from_speaker, words) = mpsc::channel(256);
-    let open = Order::Open {
+    let outputs = speaker::Outputs {
         outputs: config.sound.outputs.clone(),
-        latency_offset_us: i64::try_from(config.sound.latency_offset.as_micros()).unwrap_or(0),
+        latency_offset: config.sound.latency_offset,
+        learned: speaker::Learned::open(&home.data()),
     };
-    let speaker = tokio::spawn(speaker::keep(program_file, open, for_speaker, from_speaker));
+    let speaker = tokio::spawn(speaker::keep(program_file, outputs, for_speaker, from_speaker));
 
     let (needs, for_amplifier) = mpsc::channel(64);
     let amplifier = tokio::spawn(amplifier::run(config.sound.amplifier.clone(), for_amplifier));

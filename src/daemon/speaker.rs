@@ -3,8 +3,18 @@
 //! Orders meant for a speaker that died are dropped until the daemon has heard of the death ([`ToSpeaker::Fresh`]), so
 //! that nothing is armed twice.
 
-use crate::speaker::protocol::{FrameReader, Order, Word, write_frame_async};
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use crate::{
+    disk::write_whole,
+    speaker::protocol::{FrameReader, Order, Word, write_frame_async},
+};
+use jiff::SignedDuration;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 use tokio::{
     process::{Child, Command},
     sync::mpsc,
@@ -39,10 +49,57 @@ pub(super) enum FromSpeaker {
     Died,
 }
 
+/// What a speaker is told to open.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    /// In order of preference.
+    pub outputs: Vec<String>,
+    /// Sound card to air.
+    pub latency_offset: SignedDuration,
+    /// What was learned of each.
+    pub learned: Learned,
+}
+
+impl Outputs {
+    fn order(&self) -> Order {
+        Order::Open {
+            outputs: self.outputs.clone(),
+            latency_offset_us: i64::try_from(self.latency_offset.as_micros()).unwrap_or(0),
+            learned: self.learned.ppm.clone(),
+        }
+    }
+}
+
+/// By how many millionths each output runs fast, kept in `data/cards.json`. Without it every first announcement is held
+/// to the clock a little later.
+#[derive(Debug)]
+pub(super) struct Learned {
+    file: PathBuf,
+    ppm: BTreeMap<String, f64>,
+}
+
+impl Learned {
+    /// Reads what earlier runs have learned; a file that cannot be used is as good as none.
+    pub fn open(data: &Path) -> Self {
+        let file = data.join("cards.json");
+        let ppm = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        Self { file, ppm }
+    }
+
+    fn keep(&mut self, device: String, ppm: f64) {
+        info!("{device} runs {ppm:.1} ppm fast");
+        self.ppm.insert(device, ppm);
+        let kept = serde_json::to_vec(&self.ppm).map_err(io::Error::from);
+        if let Err(error) = kept.and_then(|bytes| write_whole(&self.file, &bytes)) {
+            warn!(%error, "what was learned of the sound card cannot be kept");
+        }
+    }
+}
+
 /// Runs until the daemon drops its end; then the speaker's input closes and it falls silent.
 pub(super) async fn keep(
     program: PathBuf,
-    open: Order,
+    mut outputs: Outputs,
     mut orders: mpsc::UnboundedReceiver<ToSpeaker>,
     words: mpsc::Sender<FromSpeaker>,
 ) {
@@ -51,7 +108,7 @@ pub(super) async fn keep(
         let begun = Instant::now();
         match start(&program) {
             Ok(mut child) => {
-                if matches!(serve(&mut child, &open, &mut orders, &words).await, Ended::Shutdown) {
+                if matches!(serve(&mut child, &mut outputs, &mut orders, &words).await, Ended::Shutdown) {
                     drop(child.stdin.take());
                     let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
                     return;
@@ -93,13 +150,13 @@ fn start(program: &PathBuf) -> std::io::Result<Child> {
 
 async fn serve(
     child: &mut Child,
-    open: &Order,
+    outputs: &mut Outputs,
     orders: &mut mpsc::UnboundedReceiver<ToSpeaker>,
     words: &mpsc::Sender<FromSpeaker>,
 ) -> Ended {
     let mut input = child.stdin.take().expect("the child's input is piped");
     let mut output = FrameReader::new(child.stdout.take().expect("the child's output is piped"));
-    if write_frame_async(&mut input, open).await.is_err() {
+    if write_frame_async(&mut input, &outputs.order()).await.is_err() {
         return Ended::Dead;
     }
     info!(pid = child.id(), "the speaker runs");
@@ -108,6 +165,7 @@ async fn serve(
     loop {
         tokio::select! {
             word = output.next::<Word>() => match word {
+                Ok(Some(Word::Learned { device, ppm })) => outputs.learned.keep(device, ppm),
                 Ok(Some(word)) => {
                     heard = Instant::now();
                     if words.send(FromSpeaker::Word(word)).await.is_err() {

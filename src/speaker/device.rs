@@ -16,6 +16,7 @@ use cpal::{
 };
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -71,9 +72,18 @@ pub struct Health {
     pub delay: AtomicI64,
     /// Frames of the last callback.
     pub period: AtomicU32,
+    /// How far off the card is as far as is known: the bits of [`Drift::ppm`].
+    ppm: AtomicU64,
     /// The device says that it is gone.
     pub dead: AtomicBool,
     errors: AtomicU32,
+}
+
+impl Health {
+    /// Returns by how many millionths the card runs fast, as far as is known.
+    pub fn ppm(&self) -> f64 {
+        f64::from_bits(self.ppm.load(Relaxed))
+    }
 }
 
 /// An open output. Dropping the stream may hang.
@@ -104,14 +114,16 @@ pub struct Found {
     pub default: bool,
 }
 
-/// Opens an output and waits until frames flow. `air` is the time from the card to the air, in nanoseconds.
-pub fn open(output: &str, air: i64) -> Result<Output, DeviceError> {
+/// Opens an output and waits until frames flow. `air` is the time from the card to the air, in nanoseconds; `learned`
+/// tells how fast outputs run, by their stable names.
+pub fn open(output: &str, air: i64, learned: &BTreeMap<String, f64>) -> Result<Output, DeviceError> {
     let (device, name) = find(output)?;
     let refused = |why: String| DeviceError::Refused { name: name.clone(), why };
     let (command_in, command_out) = RingBuffer::new(64);
     let (report_in, report_out) = RingBuffer::new(256);
     let health = Arc::new(Health::default());
-    let renderer = Renderer::new(air, Drift::default(), command_out, report_in);
+    let drift = learned.get(&name).map_or_else(Drift::default, |ppm| Drift::from_ppm(*ppm));
+    let renderer = Renderer::new(air, drift, command_out, report_in);
     let (channels, format) = shape(&device);
     let config = StreamConfig { channels, sample_rate: RATE, buffer_size: BufferSize::Fixed(PERIOD) };
     let on_error = errors(Arc::clone(&health));
@@ -314,6 +326,7 @@ impl Callback {
         }
         let frames = u32::try_from(out.len() / self.channels).unwrap_or(u32::MAX);
         self.health.period.store(frames, Relaxed);
+        self.health.ppm.store(self.renderer.drift().ppm().to_bits(), Relaxed);
         self.health.written.store(self.written, Relaxed);
         self.health.last.store(steady, Relaxed);
         self.health.errors.store(0, Relaxed);

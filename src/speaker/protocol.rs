@@ -8,6 +8,7 @@ use crate::{outcome::Reason, plan::OccurrenceId, schedule::Band};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
+    collections::BTreeMap,
     io::{self, Read, Write},
     path::PathBuf,
 };
@@ -64,6 +65,8 @@ pub enum Order {
         outputs: Vec<String>,
         /// Sound card to air, microseconds.
         latency_offset_us: i64,
+        /// By how many millionths each output runs fast, as learned before, by its stable name.
+        learned: BTreeMap<String, f64>,
     },
     /// Arms an announcement; several may be armed, one above `background` sounds at a time.
     Play(Playout),
@@ -150,6 +153,13 @@ pub enum Word {
     },
     /// The answer to [`Order::Ping`].
     Pong,
+    /// An output runs so many millionths fast, as what just sounded has shown.
+    Learned {
+        /// Its stable name.
+        device: String,
+        /// Positive where it runs fast.
+        ppm: f64,
+    },
     /// Device frames went missing (an underrun, a jump of the timeline).
     Underrun {
         /// How much is missing.
@@ -301,8 +311,13 @@ mod tests {
             Just(Order::StopAll),
             id.clone().prop_map(|occurrence| Order::Stop { occurrence }),
             (id, 0f32..4.0).prop_map(|(occurrence, gain)| Order::Gain { occurrence, gain }),
-            (proptest::collection::vec(".{0,12}", 0..5), any::<i64>())
-                .prop_map(|(outputs, latency_offset_us)| Order::Open { outputs, latency_offset_us }),
+            (proptest::collection::vec(".{0,12}", 0..5), any::<i64>(), -500..500i32).prop_map(
+                |(outputs, latency_offset_us, ppm)| Order::Open {
+                    learned: outputs.iter().map(|output| (output.clone(), f64::from(ppm) / 4.0)).collect(),
+                    outputs,
+                    latency_offset_us,
+                }
+            ),
         ]
     }
 

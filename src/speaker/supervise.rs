@@ -18,6 +18,7 @@ use crate::{clock, plan::RATE};
 use jiff::Timestamp;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::Ordering::Relaxed,
@@ -61,6 +62,11 @@ const UNSTARTED: i64 = 10 * SECOND;
 /// How long the end of the input may take to become silence.
 const LAST_FADE: i64 = SECOND * 35 / 100;
 
+/// An announcement of so many frames (20 s) has shown how fast the card runs.
+const ENOUGH_TO_LEARN: u64 = RATE as u64 * 20;
+/// A change of what was learned that is worth telling, in millionths.
+const NEWS_PPM: f64 = 2.0;
+
 /// What the engine is driven by.
 #[derive(Debug)]
 pub enum Input {
@@ -103,6 +109,8 @@ struct Engine<S> {
     deaf: bool,
     outputs: Vec<String>,
     air: i64,
+    /// By how many millionths each output runs fast.
+    learned: BTreeMap<String, f64>,
     items: Vec<Item>,
     next_id: u64,
     link: Link,
@@ -111,7 +119,7 @@ struct Engine<S> {
     turn: usize,
     retry_at: i64,
     wait: i64,
-    probe: Option<Receiver<Option<DeviceError>>>,
+    probe: Option<Receiver<Found>>,
     probe_at: i64,
     /// Threads that may hang, and since when they are waited for.
     threads: Vec<(i64, thread::JoinHandle<()>)>,
@@ -176,6 +184,7 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
             deaf: false,
             outputs: Vec::new(),
             air: 0,
+            learned: BTreeMap::new(),
             items: Vec::new(),
             next_id: 0,
             link: Link::Closed,
@@ -221,8 +230,9 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Open { outputs, latency_offset_us } => {
+            Order::Open { outputs, latency_offset_us, learned } => {
                 let air = latency_offset_us.saturating_mul(1000);
+                self.learned = learned;
                 if outputs != self.outputs || air != self.air {
                     (self.outputs, self.air, self.turn) = (outputs, air, 0);
                     self.told = Told::Nothing;
@@ -315,13 +325,27 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
                             _ => End::Finished,
                         },
                     };
+                    let learns = item.accepted >= ENOUGH_TO_LEARN;
                     item.stage = Stage::Draining { until: steady, at, end };
+                    if learns {
+                        self.learn();
+                    }
                 }
                 Report::Jump(jump) if jump > 0 => {
                     self.tell(Word::Underrun { micros: jump.unsigned_abs() / 1000 });
                 }
                 Report::Jump(_) => {}
             }
+        }
+    }
+
+    /// Keeps what was learned of the open output.
+    fn learn(&mut self) {
+        let Link::Open(open) = &self.link else { return };
+        let (device, ppm) = (open.output.name.clone(), open.output.health.ppm());
+        let known = self.learned.insert(device.clone(), ppm);
+        if known.is_none_or(|known| (known - ppm).abs() >= NEWS_PPM) {
+            self.tell(Word::Learned { device, ppm });
         }
     }
 
@@ -407,9 +431,9 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
         if wanted && now >= self.retry_at {
             let Some(name) = self.outputs.get(self.turn).or(self.outputs.first()).cloned() else { return };
             let (sender, result) = mpsc::sync_channel(1);
-            let (output, air) = (name.clone(), self.air);
+            let (output, air, learned) = (name.clone(), self.air, self.learned.clone());
             // With the engine no longer interested the output is dropped here, where it may hang.
-            let opener = spawn("opener", move || drop(sender.send(device::open(&output, air))));
+            let opener = spawn("opener", move || drop(sender.send(device::open(&output, air, &learned))));
             self.threads.extend(opener.map(|thread| (now, thread)));
             self.link = Link::Opening { since: now, name, result };
         } else if !wanted {
@@ -453,8 +477,10 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
     fn look_for_it(&mut self, now: i64) {
         if let Some(probe) = &self.probe {
             match probe.try_recv() {
-                Ok(Some(error)) => self.missing(&error),
-                Ok(None) => {}
+                Ok(Found::Gone(error)) => self.missing(&error),
+                // Opened, it tells what it is now.
+                Ok(Found::Another) => self.told = Told::Nothing,
+                Ok(Found::Same) => {}
                 Err(TryRecvError::Empty) if now - self.probe_at < PATIENCE => return,
                 Err(_) => self.told = Told::Nothing,
             }
@@ -462,12 +488,11 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
             self.probe_at = now + PROBE;
         } else if now >= self.probe_at {
             let outputs = self.outputs.clone();
+            let Told::Ready(known) = &self.told else { return };
+            let known = known.clone();
             let (sender, result) = mpsc::sync_channel(1);
             let prober = spawn("prober", move || {
-                let mut looks = outputs.iter().map(|output| device::exists(output).err());
-                let first = looks.next().flatten();
-                let gone = first.filter(|_| looks.all(|error| error.is_some()));
-                drop(sender.send(gone));
+                drop(sender.send(find_again(&outputs, &known)));
             });
             self.threads.extend(prober.map(|thread| (now, thread)));
             (self.probe, self.probe_at) = (Some(result), now);
@@ -596,6 +621,26 @@ impl Item {
             end,
         }
     }
+}
+
+/// What a look at a closed device finds.
+enum Found {
+    Same,
+    Another,
+    Gone(DeviceError),
+}
+
+/// Looks which of the outputs is there, in order of preference.
+fn find_again(outputs: &[String], known: &str) -> Found {
+    let mut gone = None;
+    for output in outputs {
+        match device::exists(output) {
+            Ok(name) if name == known => return Found::Same,
+            Ok(_) => return Found::Another,
+            Err(error) => gone = gone.or(Some(error)),
+        }
+    }
+    gone.map_or(Found::Another, Found::Gone)
 }
 
 /// Reads a chain into a ring until it ends or nobody listens.
