@@ -11,8 +11,8 @@ use crate::schedule::{Pick, PlayPath};
 const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 impl Conductor {
-    pub(super) fn obey(&mut self, now: &Reading, ask: u64, command: Command) {
-        let answer = match command {
+    pub(super) fn obey(&mut self, now: &Reading, command: Command) -> Result<Done, Refusal> {
+        match command {
             Command::Play { id, what, operator, emergency, note } => {
                 self.play(now, id, &what, emergency, Asked { operator, note })
             }
@@ -30,8 +30,7 @@ impl Conductor {
                 self.believe(now, clock);
                 Ok(Done::Confirmed)
             }
-        };
-        self.actions.push(Action::Answer { ask, answer });
+        }
     }
 
     /// Ends what sounds and what waits, an emergency too, and holds.

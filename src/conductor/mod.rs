@@ -224,6 +224,7 @@ impl Conductor {
     /// Returns the actions that `event` asks for, in the order in which they must be carried out.
     pub fn handle(&mut self, now: Reading, event: Event) -> Vec<Action> {
         self.observe(&now);
+        let mut answer = None;
         match event {
             Event::Woke => {}
             Event::Reprogrammed { program, revision } => {
@@ -242,9 +243,11 @@ impl Conductor {
                 self.recalling = self.recalling.saturating_sub(1);
                 self.decided.extend(decided.into_iter().map(|id| (id, now.wall)));
             }
-            Event::Asked { ask, command } => self.obey(&now, ask, command),
+            Event::Asked { ask, command } => answer = Some(Action::Answer { ask, answer: self.obey(&now, command) }),
         }
         self.advance(&now);
+        // Last: what a person was told is on record.
+        self.actions.extend(answer);
         std::mem::take(&mut self.actions)
     }
 

@@ -419,9 +419,10 @@ fn a_volume_set_by_command_outlives_a_restart_until_the_station_file_says_anothe
     let mut station = Station::new("06:00:00", &[MORNING]);
     let volume = Volume::try_from(35).unwrap();
     assert_eq!(station.asks(Command::Volume { volume, operator: "张".into() }), Ok(Done::Volume(35)));
-    let mut ticks =
-        station.done.iter().filter_map(|action| if let Action::Tick(tick) = action { Some(tick) } else { None });
-    let remembered = ticks.next_back().and_then(|tick| tick.volume);
+    let last = station.done.last();
+    assert!(matches!(last, Some(Action::Answer { .. })), "answered when it is on record: {last:?}");
+    let ticked = |action: &Action| if let Action::Tick(tick) = action { Some(tick.volume) } else { None };
+    let remembered = station.done.iter().rev().find_map(ticked).flatten();
     // What the station file says at the next start, the ceiling then, and the volume then.
     for (file, ceiling, expected) in [(80, 100, 35), (80, 30, 30), (60, 100, 60)] {
         let limits = Limits {

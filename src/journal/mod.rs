@@ -89,7 +89,10 @@ impl Journal {
         let mut connection = connect(&file).await?;
         migrate::migrate(&mut connection).await?;
         let public = PublicKey::from(&key).to_string();
-        put(&mut connection, "public-key", &public).await?;
+        // A start costs a disk no write that says nothing new.
+        if get(&mut connection, "public-key").await?.as_ref() != Some(&public) {
+            put(&mut connection, "public-key", &public).await?;
+        }
         // A journal begun by this station; a restored or cloned one keeps its own name for ever.
         sqlx::query("INSERT OR IGNORE INTO state (key, value) VALUES ('epoch', ?)")
             .bind(format!("{station}-{}", &public[..16]))

@@ -213,8 +213,8 @@ async fn a_forged_file_is_refused_however_it_was_forged() {
         assert!(journal.finish(&entry(second)).await.unwrap());
     }
     let rows = exported(&dir, ALL).await;
-    type Forgery<'a> = (&'a str, &'a dyn Fn(&mut Vec<Row>), i64);
-    let forgeries: [Forgery<'_>; 11] = [
+    type Forge<'a> = &'a dyn Fn(&mut Vec<Row>);
+    let forgeries: [(&str, Forge<'_>, i64); 11] = [
         ("a row changed", &|rows| rows[1].stored.line = heard_less(&rows[1]), 2),
         ("a row changed, and the chain made anew", &|rows| rechain(rows, 1), 3),
         ("a row after the last head changed, and the chain made anew", &|rows| rechain(rows, 3), 5),
