@@ -43,6 +43,9 @@ const ENOUGH_PERCENT: u64 = 95;
 /// Encoder delay of AAC where the file does not say: its overlap makes every encoder add as much.
 const AAC_PRIMING: u64 = 1024;
 
+/// The loudest sample taken for sound: 24 dB above full scale.
+const LOUDEST: f32 = 16.0;
+
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
     symphonia::default::register_enabled_codecs(&mut codecs);
@@ -237,8 +240,11 @@ impl Run {
         if self.handed > LONGEST_SECONDS * u64::from(rate) {
             return Err(Refused::Endless);
         }
-        // A damaged file of floats holds what is no number; such a sample is silence.
-        self.samples.iter_mut().filter(|sample| !sample.is_finite()).for_each(|sample| *sample = 0.0);
+        // Damage makes numbers that are none, or far louder than any sound: such a packet is silence.
+        if !self.samples.iter().fold(true, |sound, sample| sound & (sample.abs() <= LOUDEST)) {
+            self.samples.fill(0.0);
+            self.bad += 1;
+        }
         let (from, to) = (dropped as usize * channels as usize, (dropped + kept) as usize * channels as usize);
         if kept > 0 { sink(rate, channels, &self.samples[from..to]) } else { Ok(()) }
     }

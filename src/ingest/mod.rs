@@ -11,6 +11,7 @@
 
 mod container;
 mod decode;
+mod flac;
 mod limits;
 mod loudness;
 mod parent;

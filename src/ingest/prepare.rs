@@ -3,17 +3,12 @@
 //! Everything streams: memory does not grow with the clip.
 
 use super::{
-    Refused,
-    loudness::{Meter, Reading, decibels},
+    Refused, flac,
+    loudness::{LoudnessMeter, Meter, Reading, decibels, highest},
 };
 use crate::plan::RATE;
-use flac_codec::encode::{FlacSampleWriter, Options};
 use rubato::{Fft, FixedSync, Indexing, Resampler, audioadapter_buffers::direct::InterleavedSlice};
-use std::{
-    collections::VecDeque,
-    fs::File,
-    io::{BufWriter, Write},
-};
+use std::{fs::File, io::BufWriter};
 
 /// −60 dBFS: what stays below is silence.
 const SILENCE: f32 = 0.001;
@@ -42,7 +37,6 @@ pub(super) struct Sound {
 /// Takes samples as decoded; measures, mixes, resamples, trims and writes them.
 pub(super) struct Preparation {
     stream: Option<Stream>,
-    peak: f32,
     writer: Option<File>,
     trimmed: Option<Trimmed>,
 }
@@ -51,7 +45,7 @@ pub(super) struct Preparation {
 struct Stream {
     channels: Meter,
     /// None where there is one channel: then it is the mix.
-    mix: Option<Meter>,
+    mix: Option<LoudnessMeter>,
     mix_peak: f32,
     to_rate: Option<ToRate>,
     mono: Vec<f32>,
@@ -59,7 +53,7 @@ struct Stream {
 
 impl Preparation {
     pub fn new(writer: Option<File>) -> Self {
-        Self { stream: None, peak: 0.0, writer, trimmed: None }
+        Self { stream: None, writer, trimmed: None }
     }
 
     /// Takes interleaved samples; rate and channels are the same at every call.
@@ -69,11 +63,11 @@ impl Preparation {
             self.trimmed = Some(Trimmed::new(self.writer.take())?);
         }
         let (Some(stream), Some(trimmed)) = (&mut self.stream, &mut self.trimmed) else { return Ok(()) };
-        self.peak = samples.iter().fold(self.peak, |peak, sample| peak.max(sample.abs()));
         stream.channels.add(samples);
         stream.mono.clear();
         match channels {
             1 => stream.mono.extend_from_slice(samples),
+            2 => stream.mono.extend(samples.as_chunks().0.iter().map(|[left, right]| (left + right) * 0.5)),
             _ => {
                 let share = 1.0 / channels as f32;
                 stream
@@ -83,7 +77,7 @@ impl Preparation {
         }
         if let Some(meter) = &mut stream.mix {
             meter.add(&stream.mono);
-            stream.mix_peak = stream.mono.iter().fold(stream.mix_peak, |peak, sample| peak.max(sample.abs()));
+            stream.mix_peak = stream.mix_peak.max(highest(&stream.mono));
         }
         match &mut stream.to_rate {
             Some(to_rate) => to_rate.push(&stream.mono, trimmed),
@@ -97,7 +91,8 @@ impl Preparation {
         if let Some(to_rate) = &mut stream.to_rate {
             to_rate.finish(&mut trimmed)?;
         }
-        if self.peak < SILENCE {
+        let peak = stream.channels.highest_sample();
+        if peak < SILENCE {
             return Err(Refused::Silent);
         }
         let frames = trimmed.finish()?;
@@ -106,7 +101,7 @@ impl Preparation {
         }
         let channels = stream.channels.read();
         // Between its samples the mix rises as far above them as the channels do: the mix is no sharper than they are.
-        let excess = channels.dbtp - decibels(f64::from(self.peak));
+        let excess = channels.dbtp - decibels(f64::from(peak));
         let mix = stream.mix.map_or(channels, |meter| Reading {
             lufs: meter.lufs(),
             dbtp: (decibels(f64::from(stream.mix_peak)) + excess).min(channels.dbtp),
@@ -121,7 +116,7 @@ impl Stream {
         let meter = |channels| Meter::new(rate, channels).ok_or_else(strange);
         Ok(Self {
             channels: meter(channels)?,
-            mix: if channels == 1 { None } else { Some(Meter::of_loudness(rate, 1).ok_or_else(strange)?) },
+            mix: if channels == 1 { None } else { Some(LoudnessMeter::new(rate).ok_or_else(strange)?) },
             mix_peak: 0.0,
             to_rate: if rate == RATE { None } else { Some(ToRate::new(rate).ok_or_else(strange)?) },
             mono: Vec::new(),
@@ -201,67 +196,70 @@ impl ToRate {
 
 /// Leaves out the silence at both ends and writes what lies between.
 struct Trimmed {
-    flac: Option<FlacSampleWriter<BufWriter<File>>>,
-    /// A second handle on the same file, to make it durable.
-    file: Option<File>,
+    flac: Option<flac::Writer<BufWriter<File>>>,
     sounding: bool,
-    /// Silence that may be the end, or the pause before more sound.
-    quiet: VecDeque<i16>,
+    /// Before the sound: its lead-in. After its beginning: silence that may be the end, or the pause before more sound.
+    quiet: Vec<i16>,
     /// More of it than is worth keeping sample by sample.
     more_quiet: u64,
-    samples: Vec<i32>,
     frames: u64,
 }
 
 impl Trimmed {
     fn new(writer: Option<File>) -> Result<Self, Refused> {
-        let file = writer.as_ref().map(File::try_clone).transpose().map_err(no_room)?;
-        let flac = writer.map(open_flac).transpose()?;
-        Ok(Self { flac, file, sounding: false, quiet: VecDeque::new(), more_quiet: 0, samples: Vec::new(), frames: 0 })
+        let flac = writer.map(BufWriter::new).map(flac::Writer::new).transpose().map_err(no_room)?;
+        Ok(Self { flac, sounding: false, quiet: Vec::new(), more_quiet: 0, frames: 0 })
     }
 
     fn push(&mut self, mono: &[f32]) -> Result<(), Refused> {
-        for &sample in mono {
-            let value = (sample * 32768.0).round().clamp(-32768.0, 32767.0) as i16;
-            if sample.abs() >= SILENCE {
-                self.sounding = true;
-                self.let_quiet_out(usize::MAX)?;
-                self.samples.push(i32::from(value));
-            } else if !self.sounding {
-                if self.quiet.len() == LEAD_IN {
-                    self.quiet.pop_front();
-                }
-                self.quiet.push_back(value);
-            } else if self.quiet.len() < PATIENCE {
-                self.quiet.push_back(value);
-            } else {
-                self.more_quiet += 1;
+        let known = self.quiet.len();
+        self.quiet.extend(mono.iter().map(|sample| to_16_bit(*sample)));
+        let sounds = |sample: &f32| sample.abs() >= SILENCE;
+        let Some(last) = mono.iter().rposition(sounds) else {
+            if !self.sounding {
+                self.quiet.drain(..self.quiet.len().saturating_sub(LEAD_IN));
+            } else if self.quiet.len() > PATIENCE {
+                self.more_quiet += (self.quiet.len() - PATIENCE) as u64;
+                self.quiet.truncate(PATIENCE);
             }
+            return Ok(());
+        };
+        if !self.sounding {
+            self.sounding = true;
+            let first = mono.iter().position(sounds).unwrap_or(last);
+            let silence = (known + first).saturating_sub(LEAD_IN);
+            self.quiet.drain(..silence);
+            return self.write(known + last + 1 - silence);
         }
-        self.write()
+        if self.more_quiet > 0 {
+            self.write(known)?;
+            self.write_zeros()?;
+            return self.write(last + 1);
+        }
+        self.write(known + last + 1)
     }
 
-    /// Takes up to `most` samples of the silence held back into the sound.
-    fn let_quiet_out(&mut self, most: usize) -> Result<(), Refused> {
-        let keep = self.quiet.len().min(most);
-        self.samples.extend(self.quiet.drain(..keep).map(i32::from));
-        self.quiet.clear();
-        while self.more_quiet > 0 && most == usize::MAX {
-            let part = self.more_quiet.min(u64::from(RATE));
-            self.more_quiet -= part;
-            self.samples.extend(std::iter::repeat_n(0, part as usize));
-            self.write()?;
+    /// Writes the first `count` of what is held back.
+    fn write(&mut self, count: usize) -> Result<(), Refused> {
+        if let Some(flac) = &mut self.flac {
+            flac.write(&self.quiet[..count]).map_err(no_room)?;
         }
-        self.more_quiet = 0;
+        self.frames += count as u64;
+        self.quiet.drain(..count);
         Ok(())
     }
 
-    fn write(&mut self) -> Result<(), Refused> {
-        self.frames += self.samples.len() as u64;
-        if let Some(flac) = &mut self.flac {
-            flac.write(&self.samples).map_err(flac_failed)?;
+    /// Writes the silence that was counted only.
+    fn write_zeros(&mut self) -> Result<(), Refused> {
+        let zeros = [0; 4096];
+        while self.more_quiet > 0 {
+            let part = self.more_quiet.min(zeros.len() as u64);
+            if let Some(flac) = &mut self.flac {
+                flac.write(&zeros[..part as usize]).map_err(no_room)?;
+            }
+            self.frames += part;
+            self.more_quiet -= part;
         }
-        self.samples.clear();
         Ok(())
     }
 
@@ -269,30 +267,74 @@ impl Trimmed {
         if !self.sounding {
             return Ok(0);
         }
-        self.let_quiet_out(LEAD_OUT)?;
-        self.write()?;
+        self.write(self.quiet.len().min(LEAD_OUT))?;
         if let Some(flac) = self.flac {
-            flac.finalize().map_err(flac_failed)?;
-        }
-        if let Some(mut file) = self.file {
-            file.flush().and_then(|()| file.sync_all()).map_err(no_room)?;
+            let durable = |flac: flac::Writer<BufWriter<File>>| flac.finish()?.into_inner()?.sync_all();
+            durable(flac).map_err(no_room)?;
         }
         Ok(self.frames)
     }
 }
 
-fn open_flac(file: File) -> Result<FlacSampleWriter<BufWriter<File>>, Refused> {
-    // Half an ordinary file's size at the least effort: what is written once is read from a local disk.
-    let options =
-        Options::fast().no_padding().no_seektable().block_size(4096).and_then(|fast| fast.max_partition_order(2));
-    let options = options.map_err(|error| Refused::NoRoom { why: error.to_string() })?;
-    FlacSampleWriter::new(BufWriter::new(file), options, RATE, 16, 1, None).map_err(flac_failed)
+/// Returns the nearest value of 16 bit; the end of the scale for what lies beyond.
+fn to_16_bit(sample: f32) -> i16 {
+    let value = f64::from(sample) * 32768.0;
+    (value + 0.5f64.copysign(value)) as i16
 }
 
 fn no_room(error: std::io::Error) -> Refused {
     Refused::NoRoom { why: error.to_string() }
 }
 
-fn flac_failed(error: flac_codec::Error) -> Refused {
-    Refused::NoRoom { why: error.to_string() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written of these runs of (samples, level), fed in pieces of `piece`.
+    fn frames(runs: &[(usize, f32)], piece: usize) -> u64 {
+        let mut trimmed = Trimmed::new(None).unwrap();
+        let samples: Vec<f32> = runs.iter().flat_map(|(count, level)| std::iter::repeat_n(*level, *count)).collect();
+        samples.chunks(piece).for_each(|piece| trimmed.push(piece).unwrap());
+        trimmed.finish().unwrap()
+    }
+
+    #[test]
+    fn silence_is_left_out_at_the_ends_only() {
+        let (lead_in, lead_out) = (LEAD_IN as u64, LEAD_OUT as u64);
+        for (runs, expected) in [
+            (vec![], 0),
+            (vec![(5000, 0.0)], 0),
+            (vec![(5000, 0.0009)], 0),
+            (vec![(5, 0.5)], 5),
+            (vec![(3, 0.0), (5, 0.5), (7, 0.0)], 15),
+            (vec![(5000, 0.0), (5, 0.5), (5000, 0.0)], lead_in + 5 + lead_out),
+            (vec![(5000, 0.0009), (5, -0.5), (9000, 0.0), (5, 0.001), (5000, 0.0)], lead_in + 9010 + lead_out),
+            (
+                vec![(5, 0.5), (PATIENCE + 9999, 0.0), (5, 0.5), (PATIENCE * 2, 0.0)],
+                PATIENCE as u64 + 10_009 + lead_out,
+            ),
+        ] {
+            for piece in [1000, 1152, 65_536] {
+                assert_eq!(frames(&runs, piece), expected, "{runs:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_becomes_the_nearest_of_16_bit() {
+        for (sample, expected) in [
+            (0.0, 0),
+            (0.4999 / 32768.0, 0),
+            (0.5 / 32768.0, 1),
+            (-0.5 / 32768.0, -1),
+            (0.5, 16_384),
+            (1.0, i16::MAX),
+            (-1.0, i16::MIN),
+            (9.0, i16::MAX),
+            (-9.0, i16::MIN),
+            (f32::NAN, 0),
+        ] {
+            assert_eq!(to_16_bit(sample), expected, "{sample}");
+        }
+    }
 }

@@ -54,6 +54,9 @@ fn judge(head: &[u8]) -> Result<(), Refused> {
     if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"AVI ") {
         return Err(Refused::Unsupported { what: " AVI 视频格式".into() });
     }
+    if let Some(what) = wave_codec(head) {
+        return Err(Refused::Unsupported { what: what.into() });
+    }
     if let Some(text) = text(head) {
         let text = text.trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
         let web = ["<!doctype", "<html", "<head", "<?xml", "<!--", "<script"];
@@ -67,6 +70,19 @@ fn judge(head: &[u8]) -> Result<(), Refused> {
         return Err(Refused::NotAudio { what: what.into() });
     }
     Ok(())
+}
+
+/// Returns the codec of a WAV that holds neither plain samples nor one of the simple codes; none of any other file.
+fn wave_codec(head: &[u8]) -> Option<&'static str> {
+    if !head.starts_with(b"RIFF") || head.get(8..16) != Some(b"WAVEfmt ") {
+        return None;
+    }
+    match u16::from_le_bytes(head.get(20..22)?.try_into().ok()?) {
+        // Whole numbers, ADPCM of two kinds, floats, A-law, µ-law, and what says it further on.
+        1..=3 | 6 | 7 | 0x11 | 0xfffe => None,
+        0x50 | 0x55 => Some("装在 WAV 里的 MP3 编码"),
+        _ => Some("这个 WAV 文件里的音频编码"),
+    }
 }
 
 /// Returns the first bytes as text if they can be nothing else: UTF-8 up to a character cut at the end, and no control
@@ -96,6 +112,8 @@ mod tests {
             (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", "WMA"),
             (b"PK\x03\x04\x14\x00", "压缩包"),
             (b"RIFF\x00\x00\x00\x00AVI LIST", "AVI"),
+            (b"RIFF\x00\x00\x00\x00WAVEfmt \x1e\0\0\0\x55\0\x01\0", "MP3"),
+            (b"RIFF\x00\x00\x00\x00WAVEfmt \x12\0\0\0\x61\x01\x02\0", "WAV"),
         ] {
             let said = judge(head).expect_err("known").to_string();
             assert!(said.contains(word), "{said} lacks {word}");
@@ -106,6 +124,7 @@ mod tests {
     fn what_may_be_sound_is_left_to_the_probe() {
         for head in [
             &b"RIFF\x24\x00\x00\x00WAVEfmt "[..],
+            b"RIFF\x24\x00\x00\x00WAVEfmt \x10\0\0\0\x01\0\x02\0",
             b"ID3\x04\x00\x00\x00\x00\x00\x00",
             b"fLaC\x00\x00\x00\x22",
             b"OggS\x00\x02",
