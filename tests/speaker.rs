@@ -132,8 +132,10 @@ fn an_announcement_sounds_complete_in_order_at_its_level_and_time() {
         assert!(part.correlation > 0.9, "{name}: {part:?}");
         assert!((part.gain_db - gain_db).abs() < 0.5, "{name}: {part:?}");
     }
-    assert_eq!(second.at - first.at, chime.len(), "no gap between chime and voice");
-    assert!(peak(&heard[..first.at]) == 0.0 && peak(&heard[second.at + voice.len()..]) == 0.0, "and nothing else");
+    // Holding it to the clock may put a frame in or leave one out.
+    assert!((second.at - first.at).abs_diff(chime.len()) <= 3, "no gap between chime and voice");
+    let (before, after) = (first.at - 3, second.at + voice.len() + 3);
+    assert!(peak(&heard[..before]) == 0.0 && peak(&heard[after..]) == 0.0, "and nothing else");
 }
 
 #[test]

@@ -231,8 +231,8 @@ pub fn noise(seed: u32, frames: usize) -> Vec<f32> {
         state ^= state << 13;
         state ^= state >> 17;
         state ^= state << 5;
-        // Smoothed, as a voice is.
-        last = 0.7 * last + 0.3 * (f64::from(state) / f64::from(u32::MAX) - 0.5);
+        // Smoothed, as a voice is: still like itself where holding it to the clock shifts it by a frame.
+        last = 0.96 * last + 0.16 * (f64::from(state) / f64::from(u32::MAX) - 0.5);
         (last * 32_768.0).round() as f32 / 32_768.0
     };
     (0..frames).map(step).collect()

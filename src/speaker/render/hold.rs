@@ -29,8 +29,9 @@ const INTEGRAL: f64 = 0.04;
 /// The most that is steered, and learned: 500 ppm.
 const LIMIT: f64 = 500e-6;
 
-/// Nearer than this, in nanoseconds, is exact: half a frame cannot be made good.
-const NEAR: i64 = 11_000;
+/// Nearer than this, in nanoseconds, is left alone: the clock map is hardly surer, and every frame put in or left out
+/// is one too many.
+const NEAR: i64 = 50_000;
 
 /// Further off than this, in nanoseconds, is skipped or waited for.
 const FAR: i64 = 4_000_000;
