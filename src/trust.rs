@@ -107,7 +107,8 @@ pub fn passed(then: Duration, now: Duration) -> SignedDuration {
 
 /// Returns `at` moved by `by`, held inside what a timestamp can say.
 pub fn plus(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
+    let end = if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_duration(at.as_duration().saturating_add(by)).unwrap_or(end)
 }
 
 #[cfg(test)]

@@ -13,13 +13,13 @@ use jiff::Timestamp;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Writes a running announcement: durable before anything sounds. Again for a re-entry: replaces it.
-    Begin(Running),
+    Begin(Box<Running>),
     /// Updates a running announcement, every 5 s.
-    Progress(Running),
+    Progress(Box<Running>),
     /// Forgets a running announcement that never sounded and is no longer owed.
     Abandon(OccurrenceId),
     /// Writes the final entry and removes its running row, in one transaction.
-    Finish(Entry),
+    Finish(Box<Entry>),
     /// Notes that everything up to `tick` is decided, with the newest time seen and the stop, hush and volume in force.
     Tick(Tick),
     /// Notes when a version took effect: it was kept before, without a moment, since the clock may not be believed. A

@@ -80,6 +80,9 @@ impl Conductor {
 
     /// Plays on what broke off, at the place where the clock says it now is, or closes it.
     fn reenter(&mut self, now: &Reading) {
+        if self.live.iter().all(|live| live.phase != Phase::Interrupted) {
+            return;
+        }
         for mut live in std::mem::take(&mut self.live) {
             if live.phase != Phase::Interrupted {
                 self.live.push(live);
@@ -108,7 +111,7 @@ impl Conductor {
             live.running.playout.not_after = Some(self.gate().not_after(live.band(), live.running.start));
             live.phase = Phase::Armed;
             live.alive = now.awake;
-            self.actions.push(Action::Begin(live.running.clone()));
+            self.actions.push(Action::Begin(Box::new(live.running.clone())));
             self.actions.push(Action::Play { playout: live.running.playout.clone() });
             self.live.push(live);
         }
@@ -136,6 +139,9 @@ impl Conductor {
 
     /// Settles what waited too long, or may no longer start.
     fn expire_waiting(&mut self, now: &Reading) {
+        if self.waiting.is_empty() {
+            return;
+        }
         for waiting in std::mem::take(&mut self.waiting) {
             let occurrence = &waiting.owed.occurrence;
             let settled = if let Some(reason) = self.gate().refuses(occurrence.band, now.wall) {
@@ -161,6 +167,9 @@ impl Conductor {
 
     /// Makes way for what is more pressing.
     fn preempt(&mut self, now: &Reading) {
+        if self.live.is_empty() {
+            return;
+        }
         let mut cut: BTreeSet<OccurrenceId> = BTreeSet::new();
         let soon = self.armable(now, CUT);
         for next in self.waiting.iter().map(|waiting| &waiting.owed.occurrence).chain(&soon) {
@@ -264,7 +273,7 @@ impl Conductor {
         };
         let seen = if marked { start.max(now.wall) } else { now.wall };
         let running = Running { entry, start, seen, playout: playout.clone(), interrupted: None, deaths: 0 };
-        self.actions.push(Action::Begin(running.clone()));
+        self.actions.push(Action::Begin(Box::new(running.clone())));
         self.actions.push(Action::Play { playout });
         self.live.push(Live {
             scheduled: !is_manual(&running.entry),
@@ -287,13 +296,16 @@ impl Conductor {
             if live.phase == Phase::Armed && !live.marked && live.begins() <= plus(now.wall, MARK) {
                 live.marked = true;
                 live.running.seen = live.running.start.max(now.wall);
-                self.actions.push(Action::Progress(live.running.clone()));
+                self.actions.push(Action::Progress(Box::new(live.running.clone())));
             }
         }
     }
 
     /// Turns background down under what sounds above it, and up again.
     fn duck(&mut self, now: &Reading) {
+        if self.live.iter().all(|live| live.band() != Band::Background) {
+            return;
+        }
         let is_under = self.is_over_background(now);
         let volumes: Vec<Volume> = self.live.iter().map(|live| self.volume_of(&live.occurrence)).collect();
         for (live, volume) in self.live.iter_mut().zip(volumes) {

@@ -57,7 +57,7 @@ impl Conductor {
             entry.start_error_us = Some(error_us);
         }
         live.note(device.as_deref(), at);
-        self.actions.push(Action::Progress(live.running.clone()));
+        self.actions.push(Action::Progress(Box::new(live.running.clone())));
     }
 
     fn progressed(&mut self, now: &Reading, id: &OccurrenceId, frames: u64, peak_dbfs: f32) {
@@ -79,7 +79,7 @@ impl Conductor {
         live.note(device.as_deref(), now.wall);
         if now.awake.saturating_sub(live.saved) >= SAVE {
             live.saved = now.awake;
-            self.actions.push(Action::Progress(live.running.clone()));
+            self.actions.push(Action::Progress(Box::new(live.running.clone())));
         }
     }
 
@@ -146,7 +146,7 @@ impl Conductor {
         live.note(self.device_name(), at.min(now.wall));
         if live.sounded {
             live.running.seen = live.running.seen.max(live.running.start);
-            self.actions.push(Action::Progress(live.running.clone()));
+            self.actions.push(Action::Progress(Box::new(live.running.clone())));
         }
         self.live.push(live);
     }

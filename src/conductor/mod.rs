@@ -492,7 +492,7 @@ impl Conductor {
         entry.note = asked.and_then(|asked| asked.note.clone());
         self.decided.insert(entry.occurrence.clone(), entry.due);
         self.unticked = true;
-        self.actions.push(Action::Finish(entry));
+        self.actions.push(Action::Finish(Box::new(entry)));
     }
 
     /// Writes the final entry of an announcement that had begun.
@@ -507,7 +507,7 @@ impl Conductor {
         self.freed[slot_of(entry.band)] = Some(at.min(now.wall));
         self.decided.insert(entry.occurrence.clone(), entry.due);
         self.unticked = true;
-        self.actions.push(Action::Finish(entry));
+        self.actions.push(Action::Finish(Box::new(entry)));
     }
 
     /// Tells the speaker to end an announcement, and remembers what for.

@@ -472,7 +472,7 @@ fn what_was_running_when_the_power_went_goes_on_or_is_closed() {
         let memory = Memory {
             tick: Some(at("06:30:05")),
             newest: Some(at("06:30:05")),
-            running: running.clone().into_iter().collect(),
+            running: running.iter().map(|running| (**running).clone()).collect(),
             ..Memory::default()
         };
         // The machine booted a minute before it starts: after 06:30 in the second case alone.

@@ -502,7 +502,7 @@ impl Station {
                     let reason = entry.reason.map_or("", crate::outcome::Reason::zh);
                     info!(occurrence = %entry.occurrence, "{outcome} `{}` {reason}", entry.title);
                     self.need(amplifier::Need::Over(entry.occurrence.clone())).await;
-                    self.ledger.finish(entry).await;
+                    self.ledger.finish(*entry).await;
                 }
                 Action::Dated { revision, effective } => {
                     if let Err(error) = self.home.date(&revision, effective) {

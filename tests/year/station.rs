@@ -654,7 +654,7 @@ impl Year {
                 if self.disk.entries.contains_key(&id) {
                     self.accuse(&format!("{id} runs after its entry"));
                 }
-                self.disk.running.insert(id, running.clone());
+                self.disk.running.insert(id, (**running).clone());
             }
             Action::Abandon(id) => {
                 self.disk.running.remove(id);
