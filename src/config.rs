@@ -60,6 +60,8 @@ pub struct Sound {
     pub loudness: f64,
     /// Sound card to air.
     pub latency_offset: SignedDuration,
+    /// Whether a muted, suspended or all but silent output is put right while something sounds.
+    pub keep_audible: bool,
     /// Switches an amplifier.
     pub amplifier: Amplifier,
 }
@@ -173,6 +175,7 @@ struct RawSound {
     loudness: Option<f64>,
     /// 0ms
     latency_offset: Option<String>,
+    keep_audible: Option<bool>,
     amplifier: RawAmplifier,
 }
 
@@ -259,6 +262,7 @@ fn check(raw: Raw, text: &str) -> Result<Config, Vec<Finding>> {
         latency_offset: sound
             .latency_offset
             .map_or(SignedDuration::ZERO, |text| faults.duration("latency-offset", &text, -second, second)),
+        keep_audible: sound.keep_audible.unwrap_or(true),
         amplifier,
     };
     let listen = raw.panel.listen.unwrap_or_else(|| "127.0.0.1:8650".into());

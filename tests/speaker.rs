@@ -7,6 +7,7 @@ mod sound;
 
 use dalaba::{
     clock,
+    outcome::Evidence,
     plan::OccurrenceId,
     schedule::Band,
     speaker::protocol::{End, Order, Playout, Segment, Word, read_frame, write_frame},
@@ -48,6 +49,7 @@ impl Speaker {
             outputs: vec![format!("pulse:{}", sound::SINK)],
             latency_offset_us: 0,
             learned: std::collections::BTreeMap::new(),
+            keep_audible: true,
         });
         speaker
     }
@@ -260,4 +262,43 @@ fn a_sink_that_goes_and_comes_back_is_taken_again() {
     speaker.order(Order::Play(playout(segments, soon())));
     assert!(matches!(speaker.news(), Word::Started { .. }));
     assert!(matches!(speaker.news(), Word::Ended { end: End::Finished, .. }));
+}
+
+#[test]
+fn a_muted_output_is_noticed_put_right_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = SoundServer::start(folder.path());
+    let mut speaker = Speaker::ready(&server);
+    let recording = server.record();
+    let mut id = 0;
+    let mut play = |speaker: &mut Speaker, spoil: &[&str]| {
+        id += 1;
+        let name = format!("voice-{id}.flac");
+        let segments = vec![prepared(folder.path(), &name, &noise(id, 6 * RATE), 1.0)];
+        speaker.order(Order::Play(playout(segments, clock::wall() + SignedDuration::from_millis(500))));
+        let mut faults = Vec::new();
+        loop {
+            match speaker.news() {
+                Word::Started { .. } => server.control(spoil),
+                Word::Output { fault } => faults.extend(fault),
+                Word::Ended { end, evidence, note, .. } => return (end, evidence, note, faults),
+                _ => {}
+            }
+        }
+    };
+    let fine = play(&mut speaker, &["set-sink-mute", sound::SINK, "0"]);
+    assert_eq!(fine, (End::Finished, Evidence::Monitor, None, Vec::new()), "nothing is wrong");
+    for (spoil, words, ends) in [
+        (["set-sink-mute", sound::SINK, "1"], "静音", End::Finished),
+        (["set-sink-volume", sound::SINK, "0"], "音量", End::Finished),
+        // No frame flows while it is suspended.
+        (["suspend-sink", sound::SINK, "1"], "挂起", End::DeviceLost),
+    ] {
+        let (end, evidence, note, faults) = play(&mut speaker, &spoil);
+        assert_eq!((end, evidence), (ends, Evidence::Monitor), "{words}: most of it was heard");
+        assert!(note.as_ref().is_some_and(|note| note.contains(words) && note.ends_with("（后已恢复）")), "{note:?}");
+        assert!(faults.len() == 1 && faults[0].contains(words), "{words}: {faults:?}");
+        let heard = recording.samples();
+        assert!(peak(&heard[heard.len() - 2 * RATE..]) > 0.1, "{words}: put right");
+    }
 }

@@ -71,7 +71,12 @@ fn test(output: &str, json: bool) -> anyhow::Result<u8> {
     let (orders, inputs) = mpsc::channel();
     let (said, words) = mpsc::channel();
     let engine = thread::spawn(move || supervise::run(&inputs, move |word| said.send(word).is_ok()));
-    let open = Order::Open { outputs: vec![output.to_owned()], latency_offset_us: 0, learned: BTreeMap::new() };
+    let open = Order::Open {
+        outputs: vec![output.to_owned()],
+        latency_offset_us: 0,
+        learned: BTreeMap::new(),
+        keep_audible: false,
+    };
     let _ = orders.send(Input::Order(open));
     let mut opened = None;
     let heard = loop {

@@ -25,7 +25,7 @@ impl Conductor {
             }
             Word::Started { occurrence, at, error_us } => self.started(now, &occurrence, at, error_us),
             Word::Progress { occurrence, frames, peak_dbfs } => self.progressed(now, &occurrence, frames, peak_dbfs),
-            Word::Ended { occurrence, frames, peak_dbfs, at, end } => {
+            Word::Ended { occurrence, frames, peak_dbfs, at, end, evidence, note } => {
                 let Some(place) = self.live.iter().position(|live| *live.id() == occurrence) else { return };
                 if self.live[place].phase == Phase::Interrupted {
                     return;
@@ -33,11 +33,17 @@ impl Conductor {
                 let mut live = self.live.remove(place);
                 live.frames = live.frames.max(frames);
                 live.sounded |= frames > 0;
-                loudest(&mut live.running.entry.peak_dbfs, frames, peak_dbfs);
+                let entry = &mut live.running.entry;
+                loudest(&mut entry.peak_dbfs, frames, peak_dbfs);
+                if frames > 0 {
+                    entry.evidence = entry.evidence.max(Some(evidence));
+                    entry.note =
+                        [entry.note.take(), note].into_iter().flatten().reduce(|one, other| one + "；" + &other);
+                }
                 self.listen(&live);
                 self.ended(now, live, at, end);
             }
-            Word::Pong | Word::Underrun { .. } | Word::Learned { .. } => {}
+            Word::Pong | Word::Underrun { .. } | Word::Learned { .. } | Word::Output { .. } => {}
         }
     }
 

@@ -87,7 +87,7 @@ impl Live {
         let entry = &mut self.running.entry;
         entry.heard_ms = i64::try_from(accepted.saturating_mul(1000) / u64::from(RATE)).unwrap_or(i64::MAX);
         if accepted > 0 {
-            entry.evidence = Some(Evidence::Accepted);
+            entry.evidence = entry.evidence.max(Some(Evidence::Accepted));
             if let Some(device) = device {
                 entry.device = Some(device.to_owned());
             }

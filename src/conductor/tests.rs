@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     calendar::{Calendar, DaySet, Hours},
+    outcome::Evidence,
     plan::{Clip, ClipState, Clips},
     schedule::{Announcement, ClipPath, Pick, PlayPath, Rule, Schedule, When},
     speaker::protocol::{End, Playout, Word},
@@ -167,7 +168,15 @@ impl Station {
     fn ends(&mut self, name: &str, seconds: u64, end: End) {
         let occurrence = self.playout(name).unwrap().occurrence;
         let (at, frames) = (self.now.wall, seconds * u64::from(crate::plan::RATE));
-        self.hears(Word::Ended { occurrence, frames, peak_dbfs: -3.0, at, end });
+        self.hears(Word::Ended {
+            occurrence,
+            frames,
+            peak_dbfs: -3.0,
+            at,
+            end,
+            evidence: Evidence::Accepted,
+            note: None,
+        });
     }
 
     fn asks(&mut self, command: Command) -> Result<Done, Refusal> {
@@ -454,7 +463,15 @@ fn silence_where_there_should_be_sound_is_an_alarm() {
     let occurrence = station.playout("morning").unwrap().occurrence;
     let frames = 30 * u64::from(crate::plan::RATE);
     let at = station.now.wall;
-    station.hears(Word::Ended { occurrence, frames, peak_dbfs: -120.0, at, end: End::Finished });
+    station.hears(Word::Ended {
+        occurrence,
+        frames,
+        peak_dbfs: -120.0,
+        at,
+        end: End::Finished,
+        evidence: Evidence::Accepted,
+        note: None,
+    });
     assert!(station.asked_for(|action| *action == Action::Alarm(Alarm::Silence)));
 }
 

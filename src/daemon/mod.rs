@@ -124,6 +124,7 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
     let outputs = speaker::Outputs {
         outputs: config.sound.outputs.clone(),
         latency_offset: config.sound.latency_offset,
+        keep_audible: config.sound.keep_audible,
         learned: speaker::Learned::open(&home.data()),
     };
     let speaker = tokio::spawn(speaker::keep(program_file, outputs, for_speaker, from_speaker));
@@ -160,6 +161,7 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
         alarms: BTreeSet::new(),
         page: None,
         page_fault: None,
+        output_fault: None,
         announced: false,
         signed_hour: None,
     };
@@ -312,6 +314,8 @@ struct Station {
     alarms: BTreeSet<Alarm>,
     page: Option<Control>,
     page_fault: Option<String>,
+    /// What the sound server says is wrong with the output.
+    output_fault: Option<String>,
     announced: bool,
     signed_hour: Option<i64>,
 }
@@ -356,6 +360,13 @@ impl Station {
                 self.speaker_answers = true;
                 if let Word::Underrun { micros } = word {
                     warn!(micros, "the sound card ran dry");
+                }
+                if let Word::Output { fault } = &word {
+                    self.output_fault.clone_from(fault);
+                    match fault {
+                        Some(fault) => warn!("{fault}"),
+                        None => info!("the output can be heard again"),
+                    }
                 }
                 self.handle(Event::Speaker(word)).await;
             }
@@ -558,6 +569,7 @@ impl Station {
         let mut faults: Vec<String> = self.alarms.iter().map(|alarm| alarm_words(*alarm).to_owned()).collect();
         faults.extend(self.ledger.fault());
         faults.extend(self.page_fault.clone());
+        faults.extend(self.output_fault.clone());
         if self.unkept.is_some() {
             faults.push("新的播放计划写不进磁盘，原来的计划仍在使用；请检查磁盘空间和权限".into());
         }

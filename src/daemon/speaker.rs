@@ -56,6 +56,8 @@ pub(super) struct Outputs {
     pub outputs: Vec<String>,
     /// Sound card to air.
     pub latency_offset: SignedDuration,
+    /// Whether a muted output is put right.
+    pub keep_audible: bool,
     /// What was learned of each.
     pub learned: Learned,
 }
@@ -66,6 +68,7 @@ impl Outputs {
             outputs: self.outputs.clone(),
             latency_offset_us: i64::try_from(self.latency_offset.as_micros()).unwrap_or(0),
             learned: self.learned.ppm.clone(),
+            keep_audible: self.keep_audible,
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod device;
 pub mod protocol;
 pub mod render;
 pub mod supervise;
+pub mod witness;
 
 use protocol::{Order, Word, read_frame, write_frame};
 use std::{io, sync::mpsc, thread};

@@ -4,7 +4,11 @@
 //! [`Order`]s, the speaker answers with [`Word`]s. The speaker knows no schedule: it plays a [`Playout`] and says what
 //! the device accepted.
 
-use crate::{outcome::Reason, plan::OccurrenceId, schedule::Band};
+use crate::{
+    outcome::{Evidence, Reason},
+    plan::OccurrenceId,
+    schedule::Band,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -67,6 +71,8 @@ pub enum Order {
         latency_offset_us: i64,
         /// By how many millionths each output runs fast, as learned before, by its stable name.
         learned: BTreeMap<String, f64>,
+        /// Whether a muted or suspended output may be put right.
+        keep_audible: bool,
     },
     /// Arms an announcement; several may be armed, one above `background` sounds at a time.
     Play(Playout),
@@ -150,6 +156,15 @@ pub enum Word {
         at: Timestamp,
         /// Why.
         end: End,
+        /// How much is known about what was heard.
+        evidence: Evidence,
+        /// Why it may not have been heard though the device accepted it, in plain words.
+        note: Option<String>,
+    },
+    /// What is wrong with the output while something sounds; none when nothing is.
+    Output {
+        /// In plain words.
+        fault: Option<String>,
     },
     /// The answer to [`Order::Ping`].
     Pong,
@@ -316,6 +331,7 @@ mod tests {
                     learned: outputs.iter().map(|output| (output.clone(), f64::from(ppm) / 4.0)).collect(),
                     outputs,
                     latency_offset_us,
+                    keep_audible: ppm % 2 == 0,
                 }
             ),
         ]

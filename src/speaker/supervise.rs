@@ -13,8 +13,9 @@ use super::{
     device::{self, DeviceError, Output},
     protocol::{End, Order, Playout, Word},
     render::{Close, Command, Late, Meter, Moment, Report, SLOTS, Voice, nanos},
+    witness::{self, Witness},
 };
-use crate::{clock, plan::RATE};
+use crate::{clock, outcome::Evidence, plan::RATE};
 use jiff::Timestamp;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::{
@@ -67,6 +68,9 @@ const ENOUGH_TO_LEARN: u64 = RATE as u64 * 20;
 /// A change of what was learned that is worth telling, in millionths.
 const NEWS_PPM: f64 = 2.0;
 
+/// What is added to a note whose reason is gone.
+const MENDED: &str = "（后已恢复）";
+
 /// What the engine is driven by.
 #[derive(Debug)]
 pub enum Input {
@@ -111,6 +115,9 @@ struct Engine<S> {
     air: i64,
     /// By how many millionths each output runs fast.
     learned: BTreeMap<String, f64>,
+    keep_audible: bool,
+    /// What was last told to be wrong with the output.
+    fault: Option<String>,
     items: Vec<Item>,
     next_id: u64,
     link: Link,
@@ -145,6 +152,11 @@ struct Open {
     written: u64,
     flowed: i64,
     looks: u32,
+    witness: Witness,
+    /// The highest sample handed over since the witness last told.
+    handed: f32,
+    /// It was lost at the last look too.
+    doubted: bool,
 }
 
 /// One `Play`.
@@ -162,6 +174,10 @@ struct Item {
     /// The device's first failure during it.
     failure: Option<End>,
     told: i64,
+    /// Looks of the witness while it was loud, and those in which the monitor carried it.
+    looks: (u32, u32),
+    /// Why it may not have been heard.
+    note: Option<String>,
 }
 
 enum Stage {
@@ -185,6 +201,8 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
             outputs: Vec::new(),
             air: 0,
             learned: BTreeMap::new(),
+            keep_audible: false,
+            fault: None,
             items: Vec::new(),
             next_id: 0,
             link: Link::Closed,
@@ -230,9 +248,9 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Open { outputs, latency_offset_us, learned } => {
+            Order::Open { outputs, latency_offset_us, learned, keep_audible } => {
                 let air = latency_offset_us.saturating_mul(1000);
-                self.learned = learned;
+                (self.learned, self.keep_audible) = (learned, keep_audible);
                 if outputs != self.outputs || air != self.air {
                     (self.outputs, self.air, self.turn) = (outputs, air, 0);
                     self.told = Told::Nothing;
@@ -252,6 +270,8 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
                     peak: 0.0,
                     failure: None,
                     told: 0,
+                    looks: (0, 0),
+                    note: None,
                 });
             }
             Order::Stop { occurrence } => self.stop(|item| item.playout.occurrence == occurrence),
@@ -291,6 +311,7 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
         let now = clock::steady_nanos();
         self.threads.retain(|(_, thread)| !thread.is_finished());
         self.listen();
+        self.witness();
         self.watch(now);
         self.connect(now);
         self.advance(now);
@@ -318,12 +339,14 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
                     let end = match close {
                         Close::Stopped => End::Stopped,
                         Close::Gate => End::Gate,
-                        Close::TooLate => item.failure.unwrap_or(End::DeviceLost),
+                        Close::TooLate => item.failure.unwrap_or(End::DeviceStalled),
                         _ if item.missing > 0 || close == Close::Short => End::DecoderShort,
-                        _ => match item.failure {
-                            Some(failure) if failure != End::Stopped && short(item.accepted, whole) => failure,
-                            _ => End::Finished,
+                        // Frames that a card lost were skipped, so that the rest is at its moment.
+                        _ if short(item.accepted, whole) => match item.failure {
+                            Some(failure) if failure != End::Stopped => failure,
+                            _ => End::DeviceLost,
                         },
+                        _ => End::Finished,
                     };
                     let learns = item.accepted >= ENOUGH_TO_LEARN;
                     item.stage = Stage::Draining { until: steady, at, end };
@@ -336,6 +359,40 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
                 }
                 Report::Jump(_) => {}
             }
+        }
+    }
+
+    /// Takes what the sound server says of the open output.
+    fn witness(&mut self) {
+        let Link::Open(open) = &mut self.link else { return };
+        let sounding = |item: &&mut Item| matches!(item.stage, Stage::Sounding { .. });
+        for item in self.items.iter_mut().filter(sounding) {
+            if let Stage::Sounding { meter, .. } = &item.stage {
+                let peak = meter.take_peak();
+                item.peak = item.peak.max(peak);
+                open.handed = open.handed.max(peak);
+            }
+        }
+        let Some(seen) = open.witness.look() else { return };
+        let handed = std::mem::take(&mut open.handed);
+        let lost = witness::is_lost(&seen, handed);
+        // What was handed over just now is not yet in the air: one look without it proves nothing.
+        let doubted = std::mem::replace(&mut open.doubted, lost);
+        let fault = witness::fault(&seen, lost && doubted);
+        let carried = seen.peak.is_some_and(|peak| peak >= witness::LOUD);
+        for item in self.items.iter_mut().filter(sounding) {
+            if handed >= witness::LOUD {
+                item.looks = (item.looks.0 + 1, item.looks.1 + u32::from(carried));
+            }
+            match (&mut item.note, &fault) {
+                (None, Some(fault)) => item.note = Some(fault.clone()),
+                (Some(note), None) if !note.ends_with(MENDED) => note.push_str(MENDED),
+                _ => {}
+            }
+        }
+        if fault != self.fault {
+            self.fault.clone_from(&fault);
+            self.tell(Word::Output { fault });
         }
     }
 
@@ -448,7 +505,9 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
             self.told = told;
         }
         let written = output.health.written.load(Relaxed);
-        self.link = Link::Open(Box::new(Open { output, written, flowed: now, looks: 0 }));
+        let witness = Witness::start(&output.name, self.keep_audible);
+        let open = Open { output, written, flowed: now, looks: 0, witness, handed: 0.0, doubted: false };
+        self.link = Link::Open(Box::new(open));
         (self.turn, self.wait) = (0, RETRY.0);
         self.busy_until = now + LINGER;
     }
@@ -619,6 +678,12 @@ impl Item {
             peak_dbfs: decibels(self.peak),
             at: moment(at),
             end,
+            evidence: if self.looks.1 > 0 && self.looks.1 * 2 >= self.looks.0 {
+                Evidence::Monitor
+            } else {
+                Evidence::Accepted
+            },
+            note: self.note.take(),
         }
     }
 }

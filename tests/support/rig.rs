@@ -83,6 +83,12 @@ impl SoundServer {
         assert!(status.is_ok_and(|out| out.status.success()));
     }
 
+    /// Has the server do something, as a person would: the words of a `pactl` command.
+    pub fn control(&self, words: &[&str]) {
+        let out = self.command("pactl").args(words).output().expect("pactl is installed");
+        assert!(out.status.success(), "{words:?}: {out:?}");
+    }
+
     /// Returns the variables by which a child finds this server and no other.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let path = |name: &str| self.folder.join(name).display().to_string();

@@ -2,6 +2,7 @@
 //! device.
 
 use dalaba::{
+    outcome::Evidence,
     plan::RATE,
     schedule::Band,
     speaker::protocol::{End, Playout, Word},
@@ -207,6 +208,8 @@ fn over(said: &mut Vec<Said>, sound: &Sound, now: Micros, wall: Timestamp, end: 
         peak_dbfs: if frames > 0 { -3.0 } else { f32::NEG_INFINITY },
         at: wall,
         end,
+        evidence: Evidence::Accepted,
+        note: None,
     };
     said.push(Said::Word(word, 100_000));
 }

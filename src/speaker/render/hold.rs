@@ -108,6 +108,8 @@ pub(super) struct Feed {
     missing: u64,
     edge: Edge,
     jumped: bool,
+    /// The decoder was behind: what is skipped now is missing through no fault of the device.
+    behind: bool,
 }
 
 /// How a block joins what is before it.
@@ -115,7 +117,7 @@ pub(super) struct Feed {
 enum Edge {
     /// Without a seam.
     None,
-    /// It was faded out; then comes the place that the clock says.
+    /// Before it is silence; it begins at the place that the clock says.
     Out,
     /// It fades in.
     In,
@@ -140,6 +142,7 @@ impl Feed {
             missing: 0,
             edge: Edge::None,
             jumped: false,
+            behind: false,
         }
     }
 
@@ -195,15 +198,17 @@ impl Feed {
             self.early -= count as u64;
             return Fill::Ready;
         }
+        let before = self.gone;
         if let Some(fill) = self.pay() {
-            return fill;
+            return self.after_silence(fill);
         }
+        let late = late.saturating_sub(nanos(self.gone - before));
         // Asked in this order: what was pushed before the ring was given up is seen.
         let abandoned = self.samples.is_abandoned();
         let slots = self.samples.slots();
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         if slots < left.min(INPUT) && !abandoned {
-            return Fill::Dry;
+            return self.after_silence(Fill::Dry);
         }
         let far = if std::mem::take(&mut self.jumped) { FAR_AFTER_JUMP } else { FAR };
         let leaves = late.abs() > far && self.edge == Edge::None;
@@ -240,6 +245,15 @@ impl Feed {
         Fill::Ready
     }
 
+    /// What comes after a silence of the decoder goes straight to its place, and fades in.
+    fn after_silence(&mut self, fill: Fill) -> Fill {
+        if fill == Fill::Dry {
+            self.edge = Edge::Out;
+            self.behind = true;
+        }
+        fill
+    }
+
     /// Skips what is owed, as far as it has come. Returns what stands in the way of the next sample.
     fn pay(&mut self) -> Option<Fill> {
         while self.owed > 0 {
@@ -261,7 +275,11 @@ impl Feed {
             self.owed -= count;
             self.left -= count;
             self.gone += count;
+            if self.behind {
+                self.missing += count;
+            }
         }
+        self.behind = false;
         None
     }
 

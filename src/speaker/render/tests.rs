@@ -119,12 +119,13 @@ proptest! {
         card.arm(1, 1000, Moment::Wall(card.wall(frame)), Late::FromStart, |voice| voice);
         let reports = card.run(70);
         let first = card.first().unwrap() as i64;
-        // The median of jittered delays is off by a share of the jitter; without any it is exact.
-        let allowed = 1 + jitter * 48 / 1_000_000 / 2;
+        // The median of jittered delays is off by a share of the jitter (half of it once in some thousand times);
+        // without any it is exact.
+        let allowed = 1 + jitter * 48 * 3 / 4 / 1_000_000;
         prop_assert!((first - frame as i64).abs() <= allowed, "{first} for {frame}");
         prop_assert_eq!(card.last().unwrap() as i64 - first, 999);
         // Half a frame; and where the estimate moves back over the edge of a callback, what it moved by.
-        let started = matches!(reports[0], Report::Started { error, .. } if error.abs() <= 10_417 + jitter / 2);
+        let started = matches!(reports[0], Report::Started { error, .. } if error.abs() <= 10_417 + jitter * 3 / 4);
         prop_assert!(started, "{:?}", reports[0]);
         let finished = matches!(reports[1], Report::Done { close: Close::Finished, .. });
         prop_assert!(finished, "{:?}", reports[1]);
@@ -353,59 +354,69 @@ fn ten_minutes_on_a_card_that_is_off_stay_within_a_millisecond() {
 
 #[test]
 fn after_any_fault_the_next_clicks_are_at_their_moments_again() {
+    // 90 seconds each: 40,000 are a thousand hours.
     let runs = if std::env::var_os("DALABA_PROVE").is_some() { 40_000 } else { 30 };
-    for seed in 0..runs {
-        let mut card = Card { seed: seed * 7919 + 1, ..Card::new() };
-        card.ppm = card.any(400) as f64 - 200.0;
-        card.jitter = card.any(300_000);
-        let mut clicks = Clicks::new(card, 90, Drift::default());
-        // Disturbed until then, by the monotonic clock; what comes three seconds later must be right.
-        let mut disturbed = Vec::from([(clicks.start, clicks.start + 10 * SECOND)]);
-        let mut starved = 0;
-        clicks.feed();
-        let mut told = Vec::new();
-        loop {
-            let now = clicks.card.zero + nanos(clicks.written);
-            if now > clicks.start + 12 * SECOND {
-                match clicks.card.any(400) {
-                    // Frames of the device went missing.
-                    0 => {
-                        let lost = clicks.card.any(80_000_000);
-                        clicks.card.zero += lost;
-                        told.push(format!("{} ms: {lost} ns lost", (now - clicks.start) / 1_000_000));
-                        disturbed.push((now - SECOND, now + 4 * SECOND));
-                    }
-                    // The wall clock is stepped: not a reason to move what sounds.
-                    1 => clicks.card.offset += clicks.card.any(10 * SECOND) - 5 * SECOND,
-                    // The decoder stands still, longer than the ring lasts.
-                    2 => {
-                        starved = 60 + clicks.card.any(40);
-                        told.push(format!("{} ms: starved", (now - clicks.start) / 1_000_000));
-                        disturbed.push((now, now + nanos(starved as u64 * PERIOD) + 4 * SECOND));
-                    }
-                    _ => {}
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            scope.spawn(move || (first..runs).step_by(threads as usize).for_each(play_through_faults));
+        }
+    });
+}
+
+fn play_through_faults(seed: u64) {
+    let mut card = Card { seed: seed * 7919 + 1, ..Card::new() };
+    card.ppm = card.any(400) as f64 - 200.0;
+    card.jitter = card.any(300_000);
+    let mut clicks = Clicks::new(card, 90, Drift::default());
+    // Disturbed until then, by the monotonic clock; what comes three seconds later must be right.
+    let mut disturbed = Vec::from([(clicks.start, clicks.start + 10 * SECOND)]);
+    let mut starved = 0;
+    clicks.feed();
+    let mut told = Vec::new();
+    loop {
+        let now = clicks.card.zero + nanos(clicks.written);
+        if now > clicks.start + 12 * SECOND {
+            match clicks.card.any(400) {
+                // Frames of the device went missing.
+                0 => {
+                    let lost = clicks.card.any(80_000_000);
+                    clicks.card.zero += lost;
+                    told.push(format!("{} ms: {lost} ns lost", (now - clicks.start) / 1_000_000));
+                    // What is lost below the threshold of a jump is made good by the loop, at its limit.
+                    let settled = if lost < 5_000_000 { 10 } else { 4 };
+                    disturbed.push((now - SECOND, now + settled * SECOND));
                 }
-            }
-            starved -= 1;
-            if starved <= 0 {
-                clicks.feed();
-            }
-            if !clicks.go_on() {
-                break;
+                // The wall clock is stepped: not a reason to move what sounds.
+                1 => clicks.card.offset += clicks.card.any(10 * SECOND) - 5 * SECOND,
+                // The decoder stands still, longer than the ring lasts.
+                2 => {
+                    starved = 60 + clicks.card.any(40);
+                    told.push(format!("{} ms: starved", (now - clicks.start) / 1_000_000));
+                    disturbed.push((now, now + nanos(starved as u64 * PERIOD) + 4 * SECOND));
+                }
+                _ => {}
             }
         }
-        let numbers: Vec<u64> = clicks.heard.iter().map(|(number, _)| *number).collect();
-        assert!(numbers.is_sorted_by(|one, next| one < next), "seed {seed}: twice {numbers:?} {told:?}");
-        for number in 0..90 {
-            let due = clicks.start + number as i64 * SECOND;
-            if disturbed.iter().any(|(from, until)| (*from..*until).contains(&due)) {
-                continue;
-            }
-            let error = clicks.heard.iter().find(|(heard, _)| *heard == number).map(|(_, error)| *error);
-            assert!(
-                error.is_some_and(|error| error.abs() <= 1_000_000),
-                "seed {seed}: click {number} {error:?} ns off, {told:?}"
-            );
+        starved -= 1;
+        if starved <= 0 {
+            clicks.feed();
         }
+        if !clicks.go_on() {
+            break;
+        }
+    }
+    let numbers: Vec<u64> = clicks.heard.iter().map(|(number, _)| *number).collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "seed {seed}: twice {numbers:?} {told:?}");
+    for number in 0..90 {
+        let due = clicks.start + number as i64 * SECOND;
+        if disturbed.iter().any(|(from, until)| (*from..*until).contains(&due)) {
+            continue;
+        }
+        let error = clicks.heard.iter().find(|(heard, _)| *heard == number).map(|(_, error)| *error);
+        assert!(
+            error.is_some_and(|error| error.abs() <= 1_000_000),
+            "seed {seed}: click {number} {error:?} ns off, {told:?}"
+        );
     }
 }

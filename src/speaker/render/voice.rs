@@ -56,9 +56,14 @@ impl Meter {
         self.missing.load(Relaxed)
     }
 
-    /// Returns the highest absolute sample handed over.
+    /// Returns the highest absolute sample handed over since it was last taken.
     pub fn peak(&self) -> f32 {
         f32::from_bits(self.peak.load(Relaxed))
+    }
+
+    /// Takes the highest absolute sample handed over since it was last taken.
+    pub fn take_peak(&self) -> f32 {
+        f32::from_bits(self.peak.swap(0, Relaxed))
     }
 }
 
