@@ -77,8 +77,9 @@ need_build() {
     need_rust
 }
 
-# What it takes to test: a sound server that needs no sound card.
+# What it takes to test: a sound server that needs no sound card, a clock that runs fast for it, and files of every
+# format.
 need_tests() {
     need_build
-    need_packages pulseaudio pulseaudio-utils
+    need_packages pulseaudio pulseaudio-utils faketime ffmpeg
 }

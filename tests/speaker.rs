@@ -2,107 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/rig.rs"]
 mod sound;
 
+use child::{Speaker, playout, prepared};
 use dalaba::{
     clock,
     outcome::Evidence,
-    plan::OccurrenceId,
-    schedule::Band,
-    speaker::protocol::{End, Order, Playout, Segment, Word, read_frame, write_frame},
+    speaker::protocol::{End, Order, Playout, Word},
 };
 use jiff::{SignedDuration, Timestamp};
 use sound::{RATE, SoundServer, find, noise, peak};
-use std::{
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{self, Receiver},
-    thread,
-    time::Duration,
-};
-
-struct Speaker {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    words: Receiver<Word>,
-}
-
-impl Speaker {
-    fn start(server: &SoundServer) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dalaba"))
-            .arg("speaker")
-            .envs(server.env())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (stdin, mut stdout) = (child.stdin.take(), child.stdout.take().unwrap());
-        let (said, words) = mpsc::channel();
-        thread::spawn(move || {
-            while let Ok(Some(word)) = read_frame(&mut stdout) {
-                let _ = said.send(word);
-            }
-        });
-        let mut speaker = Self { child, stdin, words };
-        speaker.order(Order::Open {
-            outputs: vec![format!("pulse:{}", sound::SINK)],
-            latency_offset_us: 0,
-            learned: std::collections::BTreeMap::new(),
-            keep_audible: true,
-        });
-        speaker
-    }
-
-    fn ready(server: &SoundServer) -> Self {
-        let mut speaker = Self::start(server);
-        assert_eq!(speaker.word(), Word::Ready { device: format!("pulse:{}", sound::SINK) });
-        speaker
-    }
-
-    fn order(&mut self, order: Order) {
-        write_frame(self.stdin.as_mut().unwrap(), &order).unwrap();
-    }
-
-    fn word(&mut self) -> Word {
-        self.words.recv_timeout(Duration::from_secs(60)).expect("the speaker lives and says something")
-    }
-
-    /// Waits for a word that is not mere progress.
-    fn news(&mut self) -> Word {
-        loop {
-            match self.word() {
-                Word::Progress { .. } | Word::Underrun { .. } => {}
-                word => return word,
-            }
-        }
-    }
-}
-
-impl Drop for Speaker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn playout(segments: Vec<Segment>, start: Timestamp) -> Playout {
-    Playout {
-        occurrence: OccurrenceId::from("manual/1".to_owned()),
-        band: Band::Normal,
-        segments,
-        start,
-        skip_frames: 0,
-        gain: 1.0,
-        not_after: None,
-    }
-}
-
-fn prepared(folder: &Path, name: &str, samples: &[f32], gain: f32) -> Segment {
-    let file: PathBuf = folder.join(name);
-    sound::write_prepared(&file, samples);
-    Segment { file, frames: samples.len() as u64, gain }
-}
+use std::process::Command;
 
 fn soon() -> Timestamp {
     clock::wall() + SignedDuration::from_millis(2500)

@@ -3,6 +3,7 @@
 //! Needs `pulseaudio`, `pactl` and `parec`. Works as root, without D-Bus, and touches nothing of the user's own server.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::{
     io::Read,
@@ -23,13 +24,15 @@ pub const SINK: &str = "village";
 pub struct SoundServer {
     folder: PathBuf,
     child: Option<Child>,
+    /// By how many millionths its clock runs fast.
+    fast: u32,
 }
 
 impl SoundServer {
     /// Prepares the address without a server behind it.
     pub fn absent(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
-        Self { folder: folder.to_owned(), child: None }
+        Self { folder: folder.to_owned(), child: None, fast: 0 }
     }
 
     /// Starts the server and waits until it answers.
@@ -39,12 +42,28 @@ impl SoundServer {
         server
     }
 
+    /// Starts a server whose clock runs so many millionths fast, and with it its sinks. Needs `faketime`.
+    pub fn fast(folder: &Path, ppm: u32) -> Self {
+        let mut server = Self::absent(folder);
+        server.fast = ppm;
+        server.appear();
+        server
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("native")
+    }
+
     /// Starts the server, again if it was killed.
     pub fn appear(&mut self) {
-        let socket = self.folder.join("native");
+        let socket = self.socket();
         let _ = std::fs::remove_file(&socket);
-        let child = self
-            .command("pulseaudio")
+        let mut command = self.command(if self.fast > 0 { "faketime" } else { "pulseaudio" });
+        if self.fast > 0 {
+            command.args(["-f", &format!("+0 x{}", 1.0 + f64::from(self.fast) * 1e-6), "pulseaudio"]);
+        }
+        let child = command
             .args(["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--disable-shm=yes"])
             .arg("-L")
             .arg(format!("module-null-sink sink_name={SINK} rate={RATE} channels=2 format=s16le"))

@@ -267,6 +267,8 @@ struct Clicks {
     start: i64,
     /// How far from its moment each click was heard, in nanoseconds, by its number.
     heard: Vec<(u64, i64)>,
+    /// The last frame was no part of a click.
+    quiet: bool,
 }
 
 const SECOND: i64 = 1_000_000_000;
@@ -285,7 +287,7 @@ impl Clicks {
         let length = seconds * u64::from(RATE);
         let voice = Voice::new(1, samples, length, Moment::Wall(start + card.offset), Late::FromStart, 1.0);
         assert!(card.commands.push(Command::Arm(Box::new(voice))).is_ok());
-        Self { card, ring, fed: 0, length, written, start, heard: Vec::new() }
+        Self { card, ring, fed: 0, length, written, start, heard: Vec::new(), quiet: true }
     }
 
     fn feed(&mut self) {
@@ -300,14 +302,13 @@ impl Clicks {
     fn go_on(&mut self) -> bool {
         let out = self.card.call(self.written);
         // A click behind a crossfade is spread over two frames.
-        let mut quiet = true;
         for (at, sample) in out.iter().enumerate() {
-            if *sample > 0.1 && quiet {
+            if *sample > 0.1 && self.quiet {
                 let at = self.card.zero + nanos(self.written + at as u64);
                 let number = (at - self.start + SECOND / 2).div_euclid(SECOND);
                 self.heard.push((number as u64, at - self.start - number * SECOND));
             }
-            quiet = *sample <= 0.1;
+            self.quiet = *sample <= 0.1;
         }
         self.written += PERIOD;
         while let Ok(report) = self.card.reports.pop() {

@@ -39,6 +39,9 @@ const PEAKS: u32 = 50;
 /// Below this volume, sink and stream are set to full where that is allowed.
 const FLOOR: f32 = 0.1;
 
+/// Bytes of the secret that client and server share.
+const COOKIE: usize = 256;
+
 /// Channel number of a control message.
 const CONTROL: u32 = u32::MAX;
 
@@ -89,7 +92,8 @@ impl Server {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let mut server = Self { socket, version: MAX_VERSION, sequence: 0, peak: None };
-        let cookie = cookie_path_from_env().and_then(|path| fs::read(path).ok()).unwrap_or_default();
+        // A server that lets everybody in still wants a cookie of the right length.
+        let cookie = cookie_path_from_env().and_then(|path| fs::read(path).ok()).unwrap_or_else(|| vec![0; COOKIE]);
         let auth = AuthParams { version: MAX_VERSION, supports_shm: false, supports_memfd: false, cookie };
         let reply: AuthReply = server.ask(&Command::Auth(auth))?;
         server.version = reply.version.min(MAX_VERSION);
