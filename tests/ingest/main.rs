@@ -50,22 +50,15 @@ fn flac(samples: &[i16]) -> Vec<u8> {
     file.into_inner()
 }
 
-/// Makes `kind` of a WAV with ffmpeg, its options between; none where there is no ffmpeg.
-fn encoded(wav: &[u8], kind: &str, options: &[&str]) -> Option<Vec<u8>> {
+/// Makes `kind` of a WAV with ffmpeg, its options between.
+fn encoded(wav: &[u8], kind: &str, options: &[&str]) -> Vec<u8> {
     let folder = Folder::new();
     let (from, to) = (folder.write("from.wav", wav), folder.0.path().join("to").with_extension(kind));
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-v", "error", "-i"]).arg(from).args(options).arg(&to);
-    match ffmpeg.output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{kind} {options:?}: {}", String::from_utf8_lossy(&output.stderr));
-            Some(std::fs::read(to).unwrap())
-        }
-        Err(_) => {
-            eprintln!("left out: there is no ffmpeg to make {kind}");
-            None
-        }
-    }
+    let output = ffmpeg.output().expect("ffmpeg is there: scripts/test installs it");
+    assert!(output.status.success(), "{kind} {options:?}: {}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(to).unwrap()
 }
 
 /// A folder for the files of one test.
