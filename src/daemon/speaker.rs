@@ -16,7 +16,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    process::{Child, Command},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    process::{Child, ChildStderr, Command},
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
 };
@@ -26,6 +27,10 @@ use tracing::{info, warn};
 const PING: Duration = Duration::from_secs(1);
 /// A speaker that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// Between two complaints of the speaker that are logged.
+const QUIET: Duration = Duration::from_secs(10);
+/// The longest complaint, in bytes.
+const COMPLAINT: u64 = 400;
 /// Before another speaker is started, at first and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -146,9 +151,31 @@ fn start(program: &PathBuf) -> std::io::Result<Child> {
         .arg("speaker")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
+}
+
+/// Logs what sound libraries complain of, one line in ten seconds: each try to open a device that is not there is worth
+/// a dozen to ALSA.
+async fn pass_on(complaints: ChildStderr) {
+    let mut complaints = BufReader::new(complaints);
+    let (mut said, mut left_out) = (None::<Instant>, 0_u64);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // A line without end is cut, and goes on as the next.
+        match (&mut complaints).take(COMPLAINT).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        if said.is_some_and(|said| said.elapsed() < QUIET) {
+            left_out += 1;
+            continue;
+        }
+        warn!(left_out, "the speaker: {}", String::from_utf8_lossy(&line).trim_end());
+        (said, left_out) = (Some(Instant::now()), 0);
+    }
 }
 
 async fn serve(
@@ -159,6 +186,7 @@ async fn serve(
 ) -> Ended {
     let mut input = child.stdin.take().expect("the child's input is piped");
     let mut output = FrameReader::new(child.stdout.take().expect("the child's output is piped"));
+    tokio::spawn(pass_on(child.stderr.take().expect("the child's complaints are piped")));
     if write_frame_async(&mut input, &outputs.order()).await.is_err() {
         return Ended::Dead;
     }

@@ -52,6 +52,8 @@ const SILENCE: i64 = SECOND / 2;
 const LOOKS: u32 = 5;
 /// Shortest and longest wait between two rounds over the outputs.
 const RETRY: (i64, i64) = (SECOND / 5, 5 * SECOND);
+/// The longest while an announcement waits: it is to be back within three seconds of its device.
+const RETRY_WANTED: i64 = SECOND * 3 / 2;
 /// How often progress is told.
 const PROGRESS: i64 = SECOND / 2;
 /// Samples in the ring between the preparing thread and the callback: 2.5 s.
@@ -520,7 +522,8 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
         }
         self.turn = 0;
         self.retry_at = now + self.wait;
-        self.wait = (self.wait * 2).min(RETRY.1);
+        let longest = if self.items.is_empty() { RETRY.1 } else { RETRY_WANTED };
+        self.wait = (self.wait * 2).min(longest);
         self.missing(error);
     }
 

@@ -265,6 +265,11 @@ impl Village {
         command
     }
 
+    /// How many lines the daemon and its children have written so far.
+    pub fn log_lines(&self) -> usize {
+        fs::read_to_string(self.log()).map_or(0, |log| log.lines().count())
+    }
+
     fn log(&self) -> PathBuf {
         self.home().join("daemon.log")
     }

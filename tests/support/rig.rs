@@ -104,8 +104,20 @@ impl SoundServer {
 
     /// Has the server do something, as a person would: the words of a `pactl` command.
     pub fn control(&self, words: &[&str]) {
+        self.ask(words);
+    }
+
+    /// Asks the server something, in the words of a `pactl` command.
+    pub fn ask(&self, words: &[&str]) -> String {
         let out = self.command("pactl").args(words).output().expect("pactl is installed");
         assert!(out.status.success(), "{words:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// The server's process.
+    #[cfg(target_os = "linux")]
+    pub fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(self.child.as_ref().expect("a running server"))
     }
 
     /// Returns the variables by which a child finds this server and no other.
