@@ -215,3 +215,63 @@ fn a_muted_output_is_noticed_put_right_and_told() {
         assert!(peak(&heard[heard.len() - 2 * RATE..]) > 0.1, "{words}: put right");
     }
 }
+
+#[test]
+fn a_self_test_opens_the_output_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = SoundServer::start(folder.path());
+    let mut speaker = Speaker::ready(&server);
+    let recording = server.record();
+    speaker.order(Order::Test);
+    let device = Some(format!("pulse:{}", sound::SINK));
+    assert_eq!(speaker.news(), Word::Tested { device, fault: None });
+    assert!(peak(&recording.samples()) == 0.0, "nobody is woken");
+    server.vanish();
+    assert!(matches!(speaker.news(), Word::NoDevice { .. }));
+    speaker.order(Order::Test);
+    let told = speaker.news();
+    assert!(
+        matches!(&told, Word::Tested { device: None, fault: Some(fault) } if fault.contains("声音服务")),
+        "{told:?}"
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn opening_and_losing_an_output_again_and_again_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = SoundServer::start(folder.path());
+    let mut speaker = Speaker::ready(&server);
+    let cycles = if std::env::var_os("DALABA_PROVE").is_some() { 500 } else { 12 };
+    let id = speaker.child.id();
+    let count = |what: &str| std::fs::read_dir(format!("/proc/{id}/{what}")).unwrap().count();
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let mut early = None;
+    for cycle in 0..cycles {
+        // Another list is another opening; the output stays the same.
+        speaker.order(Order::Open {
+            outputs: vec![format!("pulse:{}", sound::SINK); 2 - cycle % 2],
+            latency_offset_us: 0,
+            learned: std::collections::BTreeMap::new(),
+            keep_audible: true,
+        });
+        assert!(matches!(speaker.news(), Word::Ready { .. }), "{cycle}");
+        if cycle == 5 {
+            early = Some((count("task"), count("fd"), memory()));
+        }
+    }
+    // What was given up is dropped by a thread that ends.
+    let (threads, files, kib) = early.unwrap();
+    let since = clock::monotonic();
+    while (count("task") > threads || count("fd") > files) && since.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    println!("after {cycles} openings: {} threads, {} files, {} KiB", count("task"), count("fd"), memory());
+    println!("after 6 openings: {threads} threads, {files} files, {kib} KiB");
+    assert!(count("task") <= threads && count("fd") <= files, "{} threads, {} files", count("task"), count("fd"));
+    assert!(memory() < kib + 2048, "{} KiB after {kib}", memory());
+}

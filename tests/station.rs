@@ -292,3 +292,15 @@ fn the_rig_hears_what_is_played() {
     assert_eq!(find(&clip, &recording.wait(RATE)).len(), 1);
     assert!(find(&melody(98, 1.0), &recording.samples()).is_empty());
 }
+
+#[test]
+fn at_night_the_sound_card_is_tested_and_the_result_kept() {
+    let mut village = Village::with(Setup { quiet: format!("[\"{}\"]", around_now()), ..Setup::default() });
+    village.start();
+    village.wait("a self-test", |village| {
+        village.dalaba(["journal", "--self-tests", "--json"]).out.contains("pulse:village")
+    });
+    let tests = village.dalaba(["journal", "--self-tests", "--json"]).ok().json();
+    assert_eq!((tests.len(), &tests[0]["fault"]), (1, &Value::Null), "{tests:?}");
+    assert!(village.dalaba(["journal", "--self-tests"]).ok().out.contains("正常"));
+}

@@ -5,7 +5,7 @@ use crate::{
     clock,
     entry::Line,
     journal::{
-        JournalError, PublicKey,
+        JournalError, PublicKey, SelfTest,
         export::{Csv, Row, export, verify},
         read::{Reader, Verdict},
     },
@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use std::{
     fs,
-    io::BufReader,
+    io::{BufReader, Write as _},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// 检验记录有没有被改动；也可以检验用 --json 或 --csv 导出的文件，不需要站点
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     verify: Option<Option<PathBuf>>,
+    /// 声卡夜间自检的结果，最近的在前
+    #[arg(long, conflicts_with_all = ["verify", "csv", "on", "from", "until"])]
+    self_tests: bool,
     /// 与已知的站点公钥比对：64 位十六进制数，或者写着它的文件
     #[arg(long, value_name = "KEY|FILE", requires = "verify")]
     key: Option<String>,
@@ -62,6 +65,9 @@ pub(super) async fn run(arguments: Args) -> anyhow::Result<u8> {
         return Ok(tell(&reader.verify().await?, known.as_ref(), arguments.place.json));
     }
     let zone = home.zone();
+    if arguments.self_tests {
+        return list_tests(&reader.self_tests().await?, &zone, arguments.place.json);
+    }
     let window = window(&arguments, &zone);
     if let Some(file) = &arguments.csv {
         let to = fs::File::create(file).with_context(|| format!("写不了 {}", file.display()))?;
@@ -79,6 +85,20 @@ pub(super) async fn run(arguments: Args) -> anyhow::Result<u8> {
         Ok::<_, anyhow::Error>(())
     })
     .await?;
+    Ok(0)
+}
+
+fn list_tests(tests: &[SelfTest], zone: &TimeZone, json: bool) -> anyhow::Result<u8> {
+    let mut out = std::io::stdout().lock();
+    for test in tests {
+        if json {
+            writeln!(out, "{}", serde_json::to_string(test)?)?;
+        } else {
+            let at = test.at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+            let device = test.device.as_deref().unwrap_or("没有声卡");
+            writeln!(out, "{at}  {device}  {}", test.fault.as_deref().unwrap_or("正常"))?;
+        }
+    }
     Ok(0)
 }
 

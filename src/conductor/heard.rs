@@ -43,7 +43,7 @@ impl Conductor {
                 self.listen(&live);
                 self.ended(now, live, at, end);
             }
-            Word::Pong | Word::Underrun { .. } | Word::Learned { .. } | Word::Output { .. } => {}
+            Word::Pong | Word::Tested { .. } | Word::Underrun { .. } | Word::Learned { .. } | Word::Output { .. } => {}
         }
     }
 

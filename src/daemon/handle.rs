@@ -2,6 +2,7 @@
 
 use crate::{
     conductor::{Command, Done, Refusal, Status},
+    journal::SelfTest,
     plan::{Clips, OccurrenceId, Program},
     schedule::{ClipPath, Finding},
 };
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub faults: Vec<String>,
     /// What is wrong in the files of the home.
     pub findings: Arc<Vec<Finding>>,
+    /// What the last self-test of the sound card found.
+    pub self_test: Option<SelfTest>,
     /// Where the journal is.
     pub journal: PathBuf,
 }

@@ -5,7 +5,7 @@ use crate::{
     clock,
     conductor::{Memory, Tick},
     entry::{Entry, Running},
-    journal::{Journal, JournalError},
+    journal::{Journal, JournalError, SelfTest},
     plan::OccurrenceId,
 };
 use jiff::Timestamp;
@@ -111,6 +111,26 @@ impl Ledger {
         }
         decided.extend(self.waiting.iter().map(|entry| entry.occurrence.clone()));
         decided
+    }
+
+    /// Keeps what a self-test found.
+    pub async fn tested(&mut self, test: &SelfTest) {
+        if self.tried.is_none()
+            && let Err(error) = self.journal().tested(test).await
+        {
+            self.fail(&error);
+        }
+    }
+
+    /// Returns what the last self-test found, as far as that can be read.
+    pub async fn last_test(&mut self) -> Option<SelfTest> {
+        match self.journal.as_mut()?.last_test().await {
+            Ok(test) => test,
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        }
     }
 
     /// Signs the head of the chain.

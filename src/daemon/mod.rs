@@ -8,6 +8,7 @@ mod control;
 mod handle;
 mod ledger;
 mod reload;
+mod self_test;
 mod speaker;
 
 pub use control::Control;
@@ -18,6 +19,7 @@ use crate::{
     conductor::{Action, Alarm, Conductor, Event, Limits, Memory},
     config::Config,
     home::{Assembled, Home, Texts, Version, assemble},
+    journal::SelfTest,
     library::Library,
     plan::{Clips, Occurrence, Program, Verdict, plan},
     schedule::{ClipPath, Finding},
@@ -104,7 +106,8 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
     assembled.program.clips = library.clips().clone();
 
     let now = clock.now();
-    let (ledger, mut memory) = Ledger::open(home.data(), config.id.clone(), now.wall).await;
+    let (mut ledger, mut memory) = Ledger::open(home.data(), config.id.clone(), now.wall).await;
+    let self_test = ledger.last_test().await;
     memory.versions = past(&versions, &memory, &assembled.program.clips);
     let limits = Limits {
         volume: config.sound.volume,
@@ -162,6 +165,8 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
         page: None,
         page_fault: None,
         output_fault: None,
+        self_test,
+        test_asked: None,
         announced: false,
         signed_hour: None,
     };
@@ -316,6 +321,9 @@ struct Station {
     page_fault: Option<String>,
     /// What the sound server says is wrong with the output.
     output_fault: Option<String>,
+    self_test: Option<SelfTest>,
+    /// When a self-test was last asked for.
+    test_asked: Option<Timestamp>,
     announced: bool,
     signed_hour: Option<i64>,
 }
@@ -367,6 +375,13 @@ impl Station {
                         Some(fault) => warn!("{fault}"),
                         None => info!("the output can be heard again"),
                     }
+                }
+                if let Word::Tested { device, fault } = &word {
+                    let at = self.clock.now().wall;
+                    let test = SelfTest { at, device: device.clone(), fault: fault.clone() };
+                    info!(fault, device, "the sound card was tested");
+                    self.ledger.tested(&test).await;
+                    self.self_test = Some(test);
                 }
                 self.handle(Event::Speaker(word)).await;
             }
@@ -486,6 +501,20 @@ impl Station {
             self.ledger.sign_head(now).await;
         }
         self.signed_hour = Some(hour);
+        self.test_at_night();
+    }
+
+    /// Asks for the nightly self-test when it is time.
+    fn test_at_night(&mut self) {
+        let now = self.clock.now();
+        let status = self.conductor.status(now);
+        let last = self.self_test.as_ref().map(|test| test.at).max(self.test_asked);
+        let next = status.next.iter().map(|next| next.due).min();
+        let (hours, zone) = (&self.config.hours, &self.assembled.program.zone);
+        if status.playing.is_empty() && self_test::is_due(last, now.wall, next, hours, zone) {
+            self.test_asked = Some(now.wall);
+            self.order(ToSpeaker::Order(Order::Test));
+        }
     }
 
     fn keep_version(&mut self) {
@@ -570,6 +599,9 @@ impl Station {
         faults.extend(self.ledger.fault());
         faults.extend(self.page_fault.clone());
         faults.extend(self.output_fault.clone());
+        if let Some(fault) = self.self_test.as_ref().and_then(|test| test.fault.as_ref()) {
+            faults.push(format!("夜间声卡自检没有通过：{fault}"));
+        }
         if self.unkept.is_some() {
             faults.push("新的播放计划写不进磁盘，原来的计划仍在使用；请检查磁盘空间和权限".into());
         }
@@ -585,6 +617,7 @@ impl Station {
             ready: self.is_ready(now.wall),
             faults,
             findings: Arc::new(findings),
+            self_test: self.self_test.clone(),
             journal: self.home.journal(),
         }
     }

@@ -72,6 +72,24 @@ pub enum JournalError {
     },
 }
 
+/// What a self-test of the sound card found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SelfTest {
+    /// When.
+    pub at: Timestamp,
+    /// The output that was opened; none where none opened.
+    pub device: Option<String>,
+    /// In plain words; none where frames flowed.
+    pub fault: Option<String>,
+}
+
+const LAST_TEST: &str = "SELECT at, device, fault FROM self_test ORDER BY at DESC LIMIT 1";
+
+fn self_test(row: &sqlx::sqlite::SqliteRow) -> Result<SelfTest, JournalError> {
+    let at = moment(row.try_get(0)?).unwrap_or_default();
+    Ok(SelfTest { at, device: row.try_get(1)?, fault: row.try_get(2)? })
+}
+
 /// The station's journal, open for writing. Every `Ok` is durable.
 #[derive(Debug)]
 pub struct Journal {
@@ -215,6 +233,23 @@ impl Journal {
             .execute(&mut self.connection)
             .await?;
         Ok(())
+    }
+
+    /// Keeps what a self-test found.
+    pub async fn tested(&mut self, test: &SelfTest) -> Result<(), JournalError> {
+        sqlx::query("INSERT INTO self_test (at, device, fault) VALUES (?, ?, ?)")
+            .bind(test.at.as_millisecond())
+            .bind(&test.device)
+            .bind(&test.fault)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Returns what the last self-test found.
+    pub async fn last_test(&mut self) -> Result<Option<SelfTest>, JournalError> {
+        let row = sqlx::query(LAST_TEST).fetch_optional(&mut self.connection).await?;
+        row.as_ref().map(self_test).transpose()
     }
 
     async fn moment(&mut self, key: &'static str) -> Result<Option<Timestamp>, JournalError> {

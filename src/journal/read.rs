@@ -3,7 +3,7 @@
 //! Not here: rows as files that people carry away, and their proof ([`super::export`]).
 
 use super::{
-    JournalError, moment,
+    JournalError, SelfTest, moment,
     sign::{PublicKey, head_text},
 };
 use crate::entry::{GENESIS, Line, chain};
@@ -109,6 +109,13 @@ impl Reader {
             Ok(Stored { seq: row.try_get(0)?, line: row.try_get(1)?, hash: row.try_get(2)?, signed })
         };
         rows.iter().map(stored).collect()
+    }
+
+    /// Returns what the self-tests of the sound card found, the newest first, a year of them at most.
+    pub async fn self_tests(&mut self) -> Result<Vec<SelfTest>, JournalError> {
+        let newest = "SELECT at, device, fault FROM self_test ORDER BY at DESC LIMIT 366";
+        let rows = sqlx::query(newest).fetch_all(&mut self.connection).await?;
+        rows.iter().map(super::self_test).collect()
     }
 
     /// Proves the chain and every signed head, or names the first row that is broken.

@@ -90,6 +90,8 @@ pub enum Order {
         /// The new factor in place of [`Playout::gain`].
         gain: f32,
     },
+    /// Opens the output in silence and answers [`Word::Tested`].
+    Test,
     /// Asks for a [`Word::Pong`]: is anybody there?
     Ping,
 }
@@ -164,6 +166,13 @@ pub enum Word {
     /// What is wrong with the output while something sounds; none when nothing is.
     Output {
         /// In plain words.
+        fault: Option<String>,
+    },
+    /// The answer to [`Order::Test`].
+    Tested {
+        /// The output that was opened; none where none opened.
+        device: Option<String>,
+        /// In plain words; none where frames flowed.
         fault: Option<String>,
     },
     /// The answer to [`Order::Ping`].
@@ -323,6 +332,7 @@ mod tests {
         let id = "[a-z/@:0-9]{0,30}|全民反诈".prop_map(OccurrenceId::from);
         prop_oneof![
             Just(Order::Ping),
+            Just(Order::Test),
             Just(Order::StopAll),
             id.clone().prop_map(|occurrence| Order::Stop { occurrence }),
             (id, 0f32..4.0).prop_map(|(occurrence, gain)| Order::Gain { occurrence, gain }),

@@ -73,6 +73,9 @@ const NEWS_PPM: f64 = 2.0;
 /// What is added to a note whose reason is gone.
 const MENDED: &str = "（后已恢复）";
 
+/// Frames must flow for so long in a self-test.
+const TEST: i64 = 2 * SECOND;
+
 /// What the engine is driven by.
 #[derive(Debug)]
 pub enum Input {
@@ -120,6 +123,8 @@ struct Engine<S> {
     keep_audible: bool,
     /// What was last told to be wrong with the output.
     fault: Option<String>,
+    /// Since when a self-test is asked for.
+    test: Option<i64>,
     items: Vec<Item>,
     next_id: u64,
     link: Link,
@@ -153,6 +158,7 @@ struct Open {
     output: Output,
     written: u64,
     flowed: i64,
+    since: i64,
     looks: u32,
     witness: Witness,
     /// The highest sample handed over since the witness last told.
@@ -205,6 +211,7 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
             learned: BTreeMap::new(),
             keep_audible: false,
             fault: None,
+            test: None,
             items: Vec::new(),
             next_id: 0,
             link: Link::Closed,
@@ -287,6 +294,7 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
                     }
                 }
             }
+            Order::Test => self.test = Some(clock::steady_nanos()),
             Order::Ping => self.tell(Word::Pong),
         }
     }
@@ -316,6 +324,7 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
         self.witness();
         self.watch(now);
         self.connect(now);
+        self.prove(now);
         self.advance(now);
         self.items.retain(|item| !matches!(item.stage, Stage::Over));
     }
@@ -486,7 +495,8 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
             return;
         }
         let wall = clock::wall_nanos();
-        let wanted = self.items.iter().any(|item| item.start() - wall < OPEN_AHEAD) || !self.is_ready();
+        let wanted =
+            self.items.iter().any(|item| item.start() - wall < OPEN_AHEAD) || !self.is_ready() || self.test.is_some();
         if wanted && now >= self.retry_at {
             let Some(name) = self.outputs.get(self.turn).or(self.outputs.first()).cloned() else { return };
             let (sender, result) = mpsc::sync_channel(1);
@@ -508,7 +518,7 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
         }
         let written = output.health.written.load(Relaxed);
         let witness = Witness::start(&output.name, self.keep_audible);
-        let open = Open { output, written, flowed: now, looks: 0, witness, handed: 0.0, doubted: false };
+        let open = Open { output, written, flowed: now, since: now, looks: 0, witness, handed: 0.0, doubted: false };
         self.link = Link::Open(Box::new(open));
         (self.turn, self.wait) = (0, RETRY.0);
         self.busy_until = now + LINGER;
@@ -521,10 +531,24 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
             return;
         }
         self.turn = 0;
+        if self.test.take().is_some() {
+            self.tell(Word::Tested { device: None, fault: Some(error.to_string()) });
+        }
         self.retry_at = now + self.wait;
         let longest = if self.items.is_empty() { RETRY.1 } else { RETRY_WANTED };
         self.wait = (self.wait * 2).min(longest);
         self.missing(error);
+    }
+
+    /// Ends a self-test once frames have flowed for long enough.
+    fn prove(&mut self, now: i64) {
+        let (Some(_), Link::Open(open)) = (self.test, &self.link) else { return };
+        self.busy_until = self.busy_until.max(now + TEST);
+        if now - open.since >= TEST && now - open.flowed < SILENCE {
+            self.test = None;
+            let device = Some(open.output.name.clone());
+            self.tell(Word::Tested { device, fault: self.fault.clone() });
+        }
     }
 
     fn missing(&mut self, error: &DeviceError) {

@@ -28,7 +28,7 @@ pub struct Seen {
 /// Watches our own stream while it lives.
 pub struct Witness {
     #[cfg(target_os = "linux")]
-    seen: Option<std::sync::mpsc::Receiver<Seen>>,
+    watch: Option<pulse::Watch>,
 }
 
 impl Witness {
@@ -36,7 +36,7 @@ impl Witness {
     /// sink and stream, wake a suspended sink and raise a volume that nobody would hear.
     #[cfg(target_os = "linux")]
     pub fn start(device: &str, keep_audible: bool) -> Self {
-        Self { seen: device.starts_with("pulse:").then(|| pulse::watch(keep_audible)) }
+        Self { watch: device.starts_with("pulse:").then(|| pulse::Watch::start(keep_audible)) }
     }
 
     /// There is nobody to ask on this platform.
@@ -48,7 +48,7 @@ impl Witness {
     /// Returns what is new since the last look. Never waits.
     pub fn look(&mut self) -> Option<Seen> {
         #[cfg(target_os = "linux")]
-        return self.seen.as_ref().and_then(|seen| seen.try_iter().last());
+        return self.watch.as_ref().and_then(pulse::Watch::look);
         #[cfg(not(target_os = "linux"))]
         return None;
     }

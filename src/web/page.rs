@@ -58,6 +58,7 @@ fn as_json(seen: &Snapshot) -> serde_json::Value {
         "safe_mode_until": seen.status.safe_mode_until,
         "faults": seen.faults,
         "findings": *seen.findings,
+        "self_test": seen.self_test,
     })
 }
 
@@ -100,6 +101,10 @@ fn as_page(seen: &Snapshot) -> String {
     });
     if !faults.is_empty() {
         let _ = write!(body, "<h2>需要处理</h2><ul class=faults>{faults}</ul>");
+    }
+    if let Some(test) = &seen.self_test {
+        let result = if test.fault.is_none() { "正常" } else { "没有通过" };
+        let _ = write!(body, "<p class=test>最近一次声卡自检：{} {result}</p>", local(test.at));
     }
     let clock = match seen.status.clock {
         ClockState::Trusted => "时间已同步",

@@ -19,7 +19,10 @@ use std::{
     fs,
     io::{self, Read as _},
     os::unix::net::UnixStream,
-    sync::mpsc::{self, Receiver, SyncSender, TrySendError},
+    sync::{
+        Arc, Weak,
+        mpsc::{self, Receiver, SyncSender},
+    },
     thread,
     time::Duration,
 };
@@ -45,29 +48,42 @@ const COOKIE: usize = 256;
 /// Channel number of a control message.
 const CONTROL: u32 = u32::MAX;
 
-/// Watches in a thread of its own until nobody listens any more, or the server is gone.
-pub(super) fn watch(keep_audible: bool) -> Receiver<Seen> {
-    let (tell, seen) = mpsc::sync_channel(4);
-    // Without a thread there is nothing to be seen.
-    drop(thread::Builder::new().name("witness".to_owned()).spawn(move || {
-        // A server that is gone takes the stream with it; the next stream has a witness of its own.
-        let _ = go_on(&tell, keep_audible);
-    }));
-    seen
+/// A thread that watches until this is dropped, or the server is gone.
+pub(super) struct Watch {
+    seen: Receiver<Seen>,
+    /// Gone when nobody watches any more.
+    _wanted: Arc<()>,
 }
 
-fn go_on(tell: &SyncSender<Seen>, keep_audible: bool) -> Result<(), ProtocolError> {
+impl Watch {
+    pub fn start(keep_audible: bool) -> Self {
+        let (tell, seen) = mpsc::sync_channel(4);
+        let wanted = Arc::new(());
+        let is_wanted = Arc::downgrade(&wanted);
+        // Without a thread there is nothing to be seen.
+        drop(thread::Builder::new().name("witness".to_owned()).spawn(move || {
+            // A server that is gone takes the stream with it; the next stream has a witness of its own.
+            let _ = go_on(&tell, &is_wanted, keep_audible);
+        }));
+        Self { seen, _wanted: wanted }
+    }
+
+    pub fn look(&self) -> Option<Seen> {
+        self.seen.try_iter().last()
+    }
+}
+
+fn go_on(tell: &SyncSender<Seen>, is_wanted: &Weak<()>, keep_audible: bool) -> Result<(), ProtocolError> {
     let mut server = Server::connect()?;
     let mut watched = None;
-    loop {
+    while is_wanted.strong_count() > 0 {
         if let Some(seen) = server.look(&mut watched, keep_audible)? {
-            match tell.try_send(seen) {
-                Ok(()) | Err(TrySendError::Full(_)) => {}
-                Err(TrySendError::Disconnected(_)) => return Ok(()),
-            }
+            // Nobody looks: what comes next is newer.
+            let _ = tell.try_send(seen);
         }
         thread::sleep(PERIOD);
     }
+    Ok(())
 }
 
 /// Our stream and the monitor that is listened to.
