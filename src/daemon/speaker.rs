@@ -149,6 +149,8 @@ enum Ended {
 fn start(program: &PathBuf) -> std::io::Result<Child> {
     Command::new(program)
         .arg("speaker")
+        // Its threads come and go; with a heap for each it holds twice as much. Only glibc knows this.
+        .env("MALLOC_ARENA_MAX", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -31,6 +31,7 @@ impl Speaker {
     pub fn on(server: &SoundServer, sink: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_dalaba"))
             .arg("speaker")
+            .env("MALLOC_ARENA_MAX", "1")
             .envs(server.env())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
