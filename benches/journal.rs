@@ -64,6 +64,8 @@ fn entry(number: i64, due: Timestamp) -> Entry {
         evidence: Some(Evidence::Accepted),
         device: Some("pulse:alsa_output.pci-0000_00_1b.0.analog-stereo".into()),
         peak_dbfs: Some(-1.5),
+        rms_dbfs: Some(-18.25),
+        underruns: 0,
         volume: 80,
         clock: ClockNote { state: ClockState::Trusted, offset_ms: None },
         operator: None,
@@ -152,7 +154,7 @@ async fn fill(home: &Home) -> Result<(), JournalError> {
 /// The daemon before a run: the last one ended just now, so that nothing is owed.
 async fn ended_now(home: &Home) -> Result<(), JournalError> {
     let now = clock::wall();
-    let tick = Tick { at: Some(now), newest: Some(now), stopped_until: None, hushed_until: None, volume: None };
+    let tick = Tick { at: Some(now), newest: Some(now), stopped: None, hushed: None, volume: None };
     Journal::open(&home.data(), "beizhuang").await?.tick(&tick).await?;
     let mut connection = SqliteConnectOptions::new().filename(home.journal()).connect().await?;
     // A run killed twenty times in ten minutes is a crash loop; this one is a measurement.

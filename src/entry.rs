@@ -66,8 +66,14 @@ pub struct Entry {
     pub evidence: Option<Evidence>,
     /// The output's stable name.
     pub device: Option<String>,
-    /// Of what was handed to the device.
+    /// The highest sample handed to the device.
     pub peak_dbfs: Option<f32>,
+    /// The root mean square of all samples handed to the device.
+    #[serde(default)]
+    pub rms_dbfs: Option<f32>,
+    /// How often the device ran dry or its timeline jumped.
+    #[serde(default)]
+    pub underruns: u32,
     /// Station and announcement together, in percent.
     pub volume: u8,
     /// The clock as it stood.

@@ -11,7 +11,7 @@ use child::{Speaker, playout, prepared};
 use dalaba::{
     clock,
     outcome::Evidence,
-    speaker::protocol::{End, Order, Playout, Word},
+    speaker::protocol::{End, Level, Order, Playout, Word},
 };
 use jiff::{SignedDuration, Timestamp};
 use sound::{RATE, SoundServer, find, noise, peak};
@@ -37,9 +37,14 @@ fn an_announcement_sounds_complete_in_order_at_its_level_and_time() {
     assert_eq!(occurrence, id);
     assert!(error_us.abs() <= 30, "{error_us} µs");
     let ended = speaker.news();
-    let Word::Ended { frames: accepted, end, peak_dbfs, .. } = &ended else { panic!("{ended:?}") };
+    let Word::Ended { frames: accepted, end, level: Level { peak_dbfs, rms_dbfs }, .. } = &ended else {
+        panic!("{ended:?}")
+    };
     assert_eq!((*accepted, *end), (frames, End::Finished));
     assert!((-30.0..-6.0).contains(peak_dbfs), "{peak_dbfs}");
+    let energy = |samples: &[f32], gain: f32| samples.iter().map(|sample| (sample * gain).powi(2)).sum::<f32>();
+    let mean = (energy(&chime, 0.5) + energy(&voice, 0.25)) / (chime.len() + voice.len()) as f32;
+    assert!((rms_dbfs - 10.0 * mean.log10()).abs() < 0.1, "{rms_dbfs}, not {}", 10.0 * mean.log10());
 
     let heard = recording.wait(RATE / 2);
     let (first, second) = (find(&heard, &chime), find(&heard, &voice));

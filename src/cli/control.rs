@@ -35,6 +35,9 @@ pub(super) struct Hush {
     /// 到什么时间：21:00、2026-06-17T21:00 或带时区的时间；写 now 立即结束静音
     #[arg(long, value_name = "TIME")]
     until: String,
+    /// 原因，例如红白事；在状态页上显示，也写进略过的记录
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
 }
 
 /// 设置音量
@@ -79,7 +82,7 @@ pub(super) async fn hush(arguments: &Hush) -> anyhow::Result<u8> {
         eprintln!("时间“{}”读不懂；请写 21:00 或 2026-06-17T21:00", arguments.until);
         return Ok(2);
     };
-    post(&arguments.place, "/api/hush", json!({ "until": until })).await
+    post(&arguments.place, "/api/hush", json!({ "until": until, "note": arguments.note })).await
 }
 
 /// Reads a time of day (the next one to come), a local date and time, or an instant.

@@ -8,6 +8,7 @@ use crate::{
     speaker::protocol::Playout,
 };
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Everything a station can do about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,18 +66,29 @@ pub enum Action {
 }
 
 /// What the journal keeps of a moment at which everything before it is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tick {
     /// Everything due before is decided; none while the clock has never been believed.
     pub at: Option<Timestamp>,
     /// The newest time seen.
     pub newest: Option<Timestamp>,
     /// A stop in force.
-    pub stopped_until: Option<Timestamp>,
+    pub stopped: Option<Silence>,
     /// A hush in force.
-    pub hushed_until: Option<Timestamp>,
+    pub hushed: Option<Silence>,
     /// A volume set by command.
     pub volume: Option<SetVolume>,
+}
+
+/// A stop or a hush: what a person ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// It ends by itself then.
+    pub until: Timestamp,
+    /// Who ordered it.
+    pub operator: String,
+    /// What for.
+    pub note: Option<String>,
 }
 
 /// A volume set by command. It stands until the next one, or until the station file says something else: the last word

@@ -37,9 +37,9 @@ impl Conductor {
     }
 
     fn expire_silences(&mut self, now: &Reading) {
-        for until in [&mut self.stopped_until, &mut self.hushed_until] {
-            if until.is_some_and(|until| until <= now.wall) {
-                *until = None;
+        for silence in [&mut self.stopped, &mut self.hushed] {
+            if silence.as_ref().is_some_and(|silence| silence.until <= now.wall) {
+                *silence = None;
                 self.unticked = true;
             }
         }
@@ -281,7 +281,9 @@ impl Conductor {
             running,
             phase: Phase::Armed,
             before: 0,
+            energy: 0.0,
             frames: 0,
+            level: None,
             sounded: false,
             marked,
             alive: now.awake,
@@ -390,8 +392,8 @@ impl Conductor {
         self.actions.push(Action::Tick(Tick {
             at,
             newest: self.trust.newest(),
-            stopped_until: self.stopped_until,
-            hushed_until: self.hushed_until,
+            stopped: self.stopped.clone(),
+            hushed: self.hushed.clone(),
             volume: self.volume,
         }));
     }
@@ -405,9 +407,8 @@ impl Conductor {
             }
         };
         let before = |moment: Timestamp, by: SignedDuration| plus(moment, -by);
-        for until in [self.stopped_until, self.hushed_until, self.safe_until].into_iter().flatten() {
-            at(until);
-        }
+        let silences = self.stopped.iter().chain(&self.hushed).map(|silence| silence.until);
+        silences.chain(self.safe_until).for_each(&mut at);
         if self.doubt.is_none() {
             for next in self.timeline.ahead(now.wall, plus(plus(now.wall, signed(TICK)), self.limits.lead)) {
                 for lead in [self.limits.lead, CUT, SignedDuration::ZERO] {

@@ -16,13 +16,13 @@ impl Conductor {
             Command::Play { id, what, operator, emergency, note } => {
                 self.play(now, id, &what, emergency, Asked { operator, note })
             }
-            Command::Stop { .. } => Ok(self.stop(now)),
+            Command::Stop { operator } => Ok(self.stop(now, operator)),
             Command::Release { .. } => {
-                self.stopped_until = None;
+                self.stopped = None;
                 self.unticked = true;
                 Ok(Done::Released)
             }
-            Command::Hush { until, .. } => self.hush(now, until),
+            Command::Hush { until, operator, note } => self.hush(now, Silence { until, operator, note }),
             Command::Volume { volume, .. } => self.set_volume(volume),
             Command::ConfirmClock { .. } => {
                 self.trust.confirm(now);
@@ -34,9 +34,9 @@ impl Conductor {
     }
 
     /// Ends what sounds and what waits, an emergency too, and holds.
-    fn stop(&mut self, now: &Reading) -> Done {
+    fn stop(&mut self, now: &Reading, operator: String) -> Done {
         let until = plus(now.wall, gate::STOP);
-        self.stopped_until = Some(until);
+        self.stopped = Some(Silence { until, operator, note: None });
         self.unticked = true;
         let sounding: Vec<_> = self.live.iter().map(|live| live.id().clone()).collect();
         for id in sounding {
@@ -48,16 +48,17 @@ impl Conductor {
         Done::Stopped(until)
     }
 
-    fn hush(&mut self, now: &Reading, until: Timestamp) -> Result<Done, Refusal> {
+    fn hush(&mut self, now: &Reading, hush: Silence) -> Result<Done, Refusal> {
+        let until = hush.until;
         if until > plus(now.wall, gate::HUSH) {
             return Err(Refusal::HushTooLong);
         }
         self.unticked = true;
         if until <= now.wall {
-            self.hushed_until = None;
+            self.hushed = None;
             return Ok(Done::Unhushed);
         }
-        self.hushed_until = Some(until);
+        self.hushed = Some(hush);
         Ok(Done::Hushed(until))
     }
 
@@ -90,9 +91,10 @@ impl Conductor {
         }
         let band = if emergency { Band::Emergency } else { Band::Urgent };
         let occurrence = self.by_hand(now, id.clone(), what, band)?;
+        let until = |silence: Option<&Silence>| silence.map_or(now.wall, |silence| silence.until);
         match self.gate().refuses(band, now.wall) {
-            Some(Reason::Stopped) => return Err(Refusal::Stopped(self.stopped_until.unwrap_or(now.wall))),
-            Some(Reason::Hushed) => return Err(Refusal::Hushed(self.hushed_until.unwrap_or(now.wall))),
+            Some(Reason::Stopped) => return Err(Refusal::Stopped(until(self.stopped.as_ref()))),
+            Some(Reason::Hushed) => return Err(Refusal::Hushed(until(self.hushed.as_ref()))),
             Some(_) => return Err(Refusal::QuietHours),
             None => {}
         }

@@ -1,6 +1,6 @@
 //! Everything that can happen to a station.
 
-use super::SetVolume;
+use super::{SetVolume, Silence};
 use crate::{
     entry::Running,
     plan::{OccurrenceId, Program},
@@ -72,6 +72,8 @@ pub enum Command {
         until: Timestamp,
         /// Who asks.
         operator: String,
+        /// What for, as a wedding or a funeral.
+        note: Option<String>,
     },
     /// Sets the station's volume.
     Volume {
@@ -113,10 +115,10 @@ pub struct Memory {
     pub versions: Vec<(Option<Timestamp>, String, Arc<Program>)>,
     /// Wall times of daemon starts, this one included, on record.
     pub starts: Vec<Timestamp>,
-    /// A stop that was in force: until when.
-    pub stopped_until: Option<Timestamp>,
-    /// A hush that was in force: until when.
-    pub hushed_until: Option<Timestamp>,
+    /// A stop that was in force.
+    pub stopped: Option<Silence>,
+    /// A hush that was in force.
+    pub hushed: Option<Silence>,
     /// A volume set by command.
     pub volume: Option<SetVolume>,
 }

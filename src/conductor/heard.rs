@@ -1,7 +1,7 @@
 //! What the speaker says, and what its death means.
 
 use super::*;
-use crate::speaker::protocol::{End, Word};
+use crate::speaker::protocol::{End, Level, Word};
 
 /// Sound no louder than this is silence, in dBFS.
 const SILENCE: f32 = -90.0;
@@ -24,8 +24,10 @@ impl Conductor {
                 self.raise(Alarm::NoDevice);
             }
             Word::Started { occurrence, at, error_us } => self.started(now, &occurrence, at, error_us),
-            Word::Progress { occurrence, frames, peak_dbfs } => self.progressed(now, &occurrence, frames, peak_dbfs),
-            Word::Ended { occurrence, frames, peak_dbfs, at, end, evidence, note } => {
+            Word::Progress { occurrence, frames, level, now_dbfs } => {
+                self.progressed(now, &occurrence, frames, level, now_dbfs);
+            }
+            Word::Ended { occurrence, frames, level, at, end, evidence, note } => {
                 let Some(place) = self.live.iter().position(|live| *live.id() == occurrence) else { return };
                 if self.live[place].phase == Phase::Interrupted {
                     return;
@@ -33,8 +35,8 @@ impl Conductor {
                 let mut live = self.live.remove(place);
                 live.frames = live.frames.max(frames);
                 live.sounded |= frames > 0;
+                live.measured(frames, level);
                 let entry = &mut live.running.entry;
-                loudest(&mut entry.peak_dbfs, frames, peak_dbfs);
                 if frames > 0 {
                     entry.evidence = entry.evidence.max(Some(evidence));
                     entry.note =
@@ -43,7 +45,12 @@ impl Conductor {
                 self.listen(&live);
                 self.ended(now, live, at, end);
             }
-            Word::Pong | Word::Tested { .. } | Word::Underrun { .. } | Word::Learned { .. } | Word::Output { .. } => {}
+            Word::Underrun { .. } => {
+                for live in self.live.iter_mut().filter(|live| live.phase == Phase::Sounding) {
+                    live.running.entry.underruns += 1;
+                }
+            }
+            Word::Pong | Word::Tested { .. } | Word::Learned { .. } | Word::Output { .. } => {}
         }
     }
 
@@ -66,7 +73,7 @@ impl Conductor {
         self.actions.push(Action::Progress(Box::new(live.running.clone())));
     }
 
-    fn progressed(&mut self, now: &Reading, id: &OccurrenceId, frames: u64, peak_dbfs: f32) {
+    fn progressed(&mut self, now: &Reading, id: &OccurrenceId, frames: u64, level: Level, now_dbfs: f32) {
         let device = self.device_name().map(str::to_owned);
         let Some(live) = self.live.iter_mut().find(|live| live.id() == id) else { return };
         if frames <= live.frames || live.phase == Phase::Interrupted {
@@ -81,7 +88,8 @@ impl Conductor {
         if live.phase == Phase::Sounding {
             live.alive = now.awake;
         }
-        loudest(&mut live.running.entry.peak_dbfs, frames, peak_dbfs);
+        live.measured(frames, level);
+        live.level = Some(now_dbfs);
         live.note(device.as_deref(), now.wall);
         if now.awake.saturating_sub(live.saved) >= SAVE {
             live.saved = now.awake;
@@ -148,6 +156,7 @@ impl Conductor {
         live.running.interrupted.get_or_insert(reason);
         live.before = live.accepted();
         live.frames = 0;
+        live.energy = live.running.entry.rms_dbfs.map_or(0.0, |rms| live::energy(live.before, rms));
         live.phase = Phase::Interrupted;
         live.note(self.device_name(), at.min(now.wall));
         if live.sounded {
@@ -184,11 +193,5 @@ impl Conductor {
                 self.interrupt(now, live, reason, now.wall);
             }
         }
-    }
-}
-
-fn loudest(peak: &mut Option<f32>, frames: u64, heard: f32) {
-    if frames > 0 {
-        *peak = Some(peak.map_or(heard, |peak| peak.max(heard)));
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     outcome::{Evidence, Outcome, Reason},
     plan::{ClipState, Occurrence, OccurrenceId, Program, RATE},
     schedule::{Band, ClipPath, Source, Volume},
-    speaker::protocol::{Playout, Segment},
+    speaker::protocol::{Level, Playout, Segment},
     trust::{ClockState, plus},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -45,8 +45,12 @@ pub(super) struct Live {
     pub scheduled: bool,
     /// Frames accepted in earlier plays of it.
     pub before: u64,
+    /// Sum of squares of the samples accepted in earlier plays.
+    pub energy: f64,
     /// Frames accepted in this play.
     pub frames: u64,
+    /// How loud it is just now, in dBFS.
+    pub level: Option<f32>,
     /// It may have been heard: from now on it re-enters and never starts anew.
     pub sounded: bool,
     /// The journal knows that it may have been heard.
@@ -79,6 +83,16 @@ impl Live {
 
     pub fn accepted(&self) -> u64 {
         self.before + self.frames
+    }
+
+    /// Notes how loud the frames accepted in this play are.
+    pub fn measured(&mut self, frames: u64, level: Level) {
+        if frames > 0 {
+            let mean = (self.energy + energy(frames, level.rms_dbfs)) / (self.before + frames) as f64;
+            let entry = &mut self.running.entry;
+            entry.peak_dbfs = Some(entry.peak_dbfs.map_or(level.peak_dbfs, |peak| peak.max(level.peak_dbfs)));
+            entry.rms_dbfs = Some((10.0 * mean.log10() as f32).max(-120.0));
+        }
     }
 
     /// Brings the entry's measured part up to date.
@@ -119,6 +133,11 @@ impl Live {
             _ => (Outcome::Missed, Some(Reason::DeviceUnavailable)),
         }
     }
+}
+
+/// Returns the sum of squares of so many samples of such a root mean square.
+pub(super) fn energy(frames: u64, rms_dbfs: f32) -> f64 {
+    frames as f64 * 10_f64.powf(f64::from(rms_dbfs) / 10.0)
 }
 
 /// Returns how long `frames` sound.
@@ -189,6 +208,8 @@ pub(super) fn blank(
         evidence: None,
         device: None,
         peak_dbfs: None,
+        rms_dbfs: None,
+        underruns: 0,
         volume: volume.percent(),
         clock: ClockNote { state: clock, offset_ms: None },
         operator: None,

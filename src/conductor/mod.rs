@@ -21,7 +21,7 @@ mod live;
 mod tests;
 mod timeline;
 
-pub use action::{Action, Alarm, Done, Refusal, SetVolume, Tick};
+pub use action::{Action, Alarm, Done, Refusal, SetVolume, Silence, Tick};
 pub use event::{Command, Event, Limits, Memory, Playable};
 
 use crate::{
@@ -82,8 +82,8 @@ pub struct Conductor {
     live: Vec<Live>,
     /// When the last one above background, and the last background, fell silent.
     freed: [Option<Timestamp>; 2],
-    stopped_until: Option<Timestamp>,
-    hushed_until: Option<Timestamp>,
+    stopped: Option<Silence>,
+    hushed: Option<Silence>,
     safe_until: Option<Timestamp>,
     /// In place of the station file's.
     volume: Option<SetVolume>,
@@ -139,19 +139,43 @@ struct Doubt {
     before: Reason,
 }
 
+/// An announcement that sounds, or that broke off and comes back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Playing {
+    /// Which.
+    pub occurrence: Occurrence,
+    /// When its sound was planned to begin, by the wall clock.
+    pub start: Timestamp,
+    /// How long it sounds in all.
+    pub length: jiff::SignedDuration,
+    /// How much of it the device has accepted.
+    pub heard: jiff::SignedDuration,
+    /// How loud it is just now, root mean square.
+    pub level_dbfs: Option<f32>,
+    /// Who asked for it.
+    pub operator: Option<String>,
+    /// Why, or what is the matter with it.
+    pub note: Option<String>,
+}
+
+/// Shortens a silence that may last no longer.
+fn within(silence: Silence, latest: Timestamp) -> Silence {
+    Silence { until: silence.until.min(latest), ..silence }
+}
+
 /// What the pages and commands may see.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// How far the clock is believed.
     pub clock: ClockState,
-    /// What sounds, with the frames' length heard so far.
-    pub playing: Vec<(Occurrence, jiff::SignedDuration)>,
+    /// What sounds.
+    pub playing: Vec<Playing>,
     /// The next to play, at most three.
     pub next: Vec<Occurrence>,
     /// Silent until then.
-    pub stopped_until: Option<Timestamp>,
+    pub stopped: Option<Silence>,
     /// Silent until then.
-    pub hushed_until: Option<Timestamp>,
+    pub hushed: Option<Silence>,
     /// Nothing scheduled sounds until then.
     pub safe_mode_until: Option<Timestamp>,
     /// The output that is open.
@@ -196,8 +220,8 @@ impl Conductor {
             waiting: Vec::new(),
             live: Vec::new(),
             freed: [None; 2],
-            stopped_until: memory.stopped_until.map(|until| until.min(plus(now.wall, gate::STOP))),
-            hushed_until: memory.hushed_until.map(|until| until.min(plus(now.wall, gate::HUSH))),
+            stopped: memory.stopped.map(|stop| within(stop, plus(now.wall, gate::STOP))),
+            hushed: memory.hushed.map(|hush| within(hush, plus(now.wall, gate::HUSH))),
             safe_until: None,
             volume: memory.volume.filter(|set| set.instead_of == limits.volume),
             limits,
@@ -275,11 +299,19 @@ impl Conductor {
                 .live
                 .iter()
                 .filter(|live| live.phase != Phase::Armed)
-                .map(|live| (live.occurrence.clone(), live::length(live.accepted())))
+                .map(|live| Playing {
+                    occurrence: live.occurrence.clone(),
+                    start: live.running.start,
+                    length: live::length(live.running.playout.frames()),
+                    heard: live::length(live.accepted()),
+                    level_dbfs: live.level,
+                    operator: live.running.entry.operator.clone(),
+                    note: live.running.entry.note.clone(),
+                })
                 .collect(),
             next: armed.chain(waiting).chain(ahead).take(3).cloned().collect(),
-            stopped_until: self.stopped_until.filter(|until| now.wall < *until),
-            hushed_until: self.hushed_until.filter(|until| now.wall < *until),
+            stopped: self.stopped.clone().filter(|stop| now.wall < stop.until),
+            hushed: self.hushed.clone().filter(|hush| now.wall < hush.until),
             safe_mode_until: self.safe_until.filter(|until| now.wall < *until),
             device: self.device_name().map(str::to_owned),
             volume: self.volume().percent(),
@@ -310,10 +342,11 @@ impl Conductor {
 
     /// The wall clock was set: what sounds keeps its place, what is armed is armed anew.
     fn shift(&mut self, now: &Reading, step: SignedDuration) {
-        for until in [&mut self.stopped_until, &mut self.safe_until].into_iter().flatten() {
-            *until = plus(*until, step);
+        if let Some(stop) = &mut self.stopped {
+            stop.until = plus(stop.until, step);
         }
-        self.hushed_until = self.hushed_until.map(|until| until.min(plus(now.wall, gate::HUSH)));
+        self.safe_until = self.safe_until.map(|until| plus(until, step));
+        self.hushed = self.hushed.take().map(|hush| within(hush, plus(now.wall, gate::HUSH)));
         self.freed = [None; 2];
         let mut withdrawn = Vec::new();
         for live in &mut self.live {
@@ -417,11 +450,14 @@ impl Conductor {
         running.interrupted.get_or_insert(reason);
         let occurrence = live::remembered(self.timeline.program(), &running);
         let is_lost = now.wall < plus(running.start, -STEP) || self.slot(occurrence.band).is_some();
+        let before = heard.saturating_mul(u64::from(crate::plan::RATE) / 1000);
         let live = Live {
             occurrence,
             scheduled: !manual,
-            before: heard.saturating_mul(u64::from(crate::plan::RATE) / 1000),
+            before,
+            energy: running.entry.rms_dbfs.map_or(0.0, |rms| live::energy(before, rms)),
             frames: 0,
+            level: None,
             sounded,
             marked: true,
             alive: now.awake,
@@ -489,7 +525,7 @@ impl Conductor {
         entry.outcome = outcome;
         entry.reason = Some(reason);
         entry.operator = asked.map(|asked| asked.operator.clone());
-        entry.note = asked.and_then(|asked| asked.note.clone());
+        entry.note = asked.and_then(|asked| asked.note.clone()).or_else(|| self.silencer(reason));
         self.decided.insert(entry.occurrence.clone(), entry.due);
         self.unticked = true;
         self.actions.push(Action::Finish(Box::new(entry)));
@@ -503,11 +539,23 @@ impl Conductor {
         entry.outcome = outcome;
         entry.reason = reason;
         entry.ended = at;
+        entry.note = entry.note.or_else(|| reason.and_then(|reason| self.silencer(reason)));
         entry.clock.state = self.clock;
         self.freed[slot_of(entry.band)] = Some(at.min(now.wall));
         self.decided.insert(entry.occurrence.clone(), entry.due);
         self.unticked = true;
         self.actions.push(Action::Finish(Box::new(entry)));
+    }
+
+    /// Returns who silenced the station, and what for, where that is the reason.
+    fn silencer(&self, reason: Reason) -> Option<String> {
+        let silence = match reason {
+            Reason::Stopped => self.stopped.as_ref()?,
+            Reason::Hushed => self.hushed.as_ref()?,
+            _ => return None,
+        };
+        let what = silence.note.as_ref().map_or_else(String::new, |note| format!("：{note}"));
+        Some(format!("{}（{}）{what}", reason.zh(), silence.operator))
     }
 
     /// Tells the speaker to end an announcement, and remembers what for.
@@ -546,8 +594,8 @@ impl Conductor {
         let program = self.timeline.program();
         Gate {
             hours: self.doubt.is_none().then_some((&program.zone, &program.hours)),
-            stopped_until: self.stopped_until,
-            hushed_until: self.hushed_until,
+            stopped_until: self.stopped.as_ref().map(|stop| stop.until),
+            hushed_until: self.hushed.as_ref().map(|hush| hush.until),
         }
     }
 

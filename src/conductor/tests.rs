@@ -6,9 +6,12 @@ use crate::{
     outcome::Evidence,
     plan::{Clip, ClipState, Clips},
     schedule::{Announcement, ClipPath, Pick, PlayPath, Rule, Schedule, When},
-    speaker::protocol::{End, Playout, Word},
+    speaker::protocol::{End, Level, Playout, Word},
 };
 use jiff::tz::TimeZone;
+
+/// How loud every sound of these tests is.
+const LEVEL: Level = Level { peak_dbfs: -3.0, rms_dbfs: -20.0 };
 
 /// Returns the moment at `time` on 17 June 2026 in Beizhuang.
 fn at(time: &str) -> Timestamp {
@@ -161,22 +164,19 @@ impl Station {
         for second in 1..=seconds {
             self.passes(SignedDuration::from_secs(1));
             let frames = second * u64::from(crate::plan::RATE);
-            self.hears(Word::Progress { occurrence: playout.occurrence.clone(), frames, peak_dbfs: -3.0 });
+            self.hears(Word::Progress {
+                occurrence: playout.occurrence.clone(),
+                frames,
+                level: LEVEL,
+                now_dbfs: -20.0,
+            });
         }
     }
 
     fn ends(&mut self, name: &str, seconds: u64, end: End) {
         let occurrence = self.playout(name).unwrap().occurrence;
         let (at, frames) = (self.now.wall, seconds * u64::from(crate::plan::RATE));
-        self.hears(Word::Ended {
-            occurrence,
-            frames,
-            peak_dbfs: -3.0,
-            at,
-            end,
-            evidence: Evidence::Accepted,
-            note: None,
-        });
+        self.hears(Word::Ended { occurrence, frames, level: LEVEL, at, end, evidence: Evidence::Accepted, note: None });
     }
 
     fn asks(&mut self, command: Command) -> Result<Done, Refusal> {
@@ -339,6 +339,32 @@ fn a_stop_ends_what_sounds_and_holds_until_released() {
 }
 
 #[test]
+fn an_entry_says_who_silenced_the_station_and_what_for_and_how_loud_it_was() {
+    let mut station = Station::new("06:20:00", &[MORNING, ("noon", Band::Normal, "06:40:00", 5)]);
+    station.waits_until("06:30:00");
+    station.begins("morning");
+    station.sounds("morning", 5);
+    station.hears(Word::Underrun { micros: 900 });
+    station.asks(Command::Stop { operator: "王".into() }).unwrap();
+    station.ends("morning", 5, End::Stopped);
+    station.asks(Command::Release { operator: "王".into() }).unwrap();
+    let note = Some("李家办喜事".to_owned());
+    station.asks(Command::Hush { until: at("07:00:00"), operator: "赵".into(), note }).unwrap();
+    station.waits_until("06:43:00");
+    let entry = |name: &str| {
+        station.done.iter().rev().find_map(|action| match action {
+            Action::Finish(entry) if entry.occurrence.as_str().contains(name) => Some(entry.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(entry("noon").unwrap().note.as_deref(), Some("临时静音（赵）：李家办喜事"));
+    let morning = entry("morning").unwrap();
+    assert_eq!(morning.note.as_deref(), Some("停播（王）"));
+    assert_eq!((morning.peak_dbfs, morning.underruns), (Some(-3.0), 1));
+    assert!(morning.rms_dbfs.is_some_and(|rms| (rms + 20.0).abs() < 0.01), "{morning:?}");
+}
+
+#[test]
 fn only_an_emergency_with_a_note_sounds_in_quiet_hours() {
     let mut station = Station::new("22:00:00", &[MORNING]);
     assert_eq!(station.plays_by_hand("morning", false), Err(Refusal::QuietHours));
@@ -466,7 +492,7 @@ fn silence_where_there_should_be_sound_is_an_alarm() {
     station.hears(Word::Ended {
         occurrence,
         frames,
-        peak_dbfs: -120.0,
+        level: Level { peak_dbfs: -120.0, rms_dbfs: -120.0 },
         at,
         end: End::Finished,
         evidence: Evidence::Accepted,

@@ -283,8 +283,8 @@ pub struct Csv<W: io::Write> {
     zone: TimeZone,
 }
 
-/// The columns, in the order of the brief; the row itself stands in the last one.
-const COLUMNS: [&str; 29] = [
+/// The columns, in the order of the brief, with what else was measured; the row itself stands in the last one.
+const COLUMNS: [&str; 31] = [
     "epoch",
     "seq",
     "occurrence",
@@ -305,6 +305,8 @@ const COLUMNS: [&str; 29] = [
     "evidence",
     "device",
     "peak_dbfs",
+    "rms_dbfs",
+    "underruns",
     "volume",
     "clock_state",
     "clock_offset_ms",

@@ -16,7 +16,7 @@ mod tests;
 pub use sign::{NoKey, PublicKey, head_text};
 
 use crate::{
-    conductor::{Memory, SetVolume, Tick},
+    conductor::{Memory, SetVolume, Silence, Tick},
     entry::{Entry, GENESIS, Running, chain, line},
     plan::OccurrenceId,
     schedule::Volume,
@@ -151,8 +151,8 @@ impl Journal {
             decided: self.decided(since).await?,
             versions: Vec::new(),
             starts: starts.iter().filter_map(|row| moment(row.try_get(0).ok()?)).collect(),
-            stopped_until: self.moment("stopped-until").await?,
-            hushed_until: self.moment("hushed-until").await?,
+            stopped: self.silence("stopped").await?,
+            hushed: self.silence("hushed").await?,
             volume: self
                 .volume("volume")
                 .await?
@@ -198,8 +198,8 @@ impl Journal {
         for (key, value) in [
             ("tick", tick.at.map(moment)),
             ("newest", tick.newest.map(moment)),
-            ("stopped-until", tick.stopped_until.map(moment)),
-            ("hushed-until", tick.hushed_until.map(moment)),
+            ("stopped", tick.stopped.as_ref().map(serde_json::to_string).transpose()?),
+            ("hushed", tick.hushed.as_ref().map(serde_json::to_string).transpose()?),
             ("volume", tick.volume.map(|set| percent(set.volume))),
             ("volume-instead-of", tick.volume.map(|set| percent(set.instead_of))),
         ] {
@@ -255,6 +255,11 @@ impl Journal {
     async fn moment(&mut self, key: &'static str) -> Result<Option<Timestamp>, JournalError> {
         let text = get(&mut self.connection, key).await?;
         Ok(text.and_then(|text| moment(text.parse().ok()?)))
+    }
+
+    async fn silence(&mut self, key: &'static str) -> Result<Option<Silence>, JournalError> {
+        let text = get(&mut self.connection, key).await?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     async fn volume(&mut self, key: &'static str) -> Result<Option<Volume>, JournalError> {

@@ -16,8 +16,8 @@ CREATE TABLE running (
     json       TEXT NOT NULL
 );
 
--- tick, newest, stopped-until, hushed-until (milliseconds since 1970), volume, volume-instead-of (percent), epoch,
--- public-key (hex).
+-- tick, newest (milliseconds since 1970), stopped, hushed (JSON: until, operator, note), volume, volume-instead-of
+-- (percent), epoch, public-key (hex).
 CREATE TABLE state (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -37,6 +37,8 @@ fn entry(second: i64) -> Entry {
         evidence: Some(Evidence::Accepted),
         device: Some("pulse:village".into()),
         peak_dbfs: Some(-1.5),
+        rms_dbfs: Some(-18.25),
+        underruns: 0,
         volume: 64,
         clock: ClockNote { state: ClockState::Plausible, offset_ms: None },
         operator: None,
@@ -84,15 +86,15 @@ async fn a_restart_remembers_what_was_decided_and_what_was_running() {
     journal.begin(&running(600)).await.unwrap();
     let percent = |percent: u8| crate::schedule::Volume::try_from(percent).unwrap();
     let volume = Some(SetVolume { volume: percent(35), instead_of: percent(80) });
-    let tick =
-        Tick { at: Some(at(300)), newest: Some(at(310)), stopped_until: None, hushed_until: Some(at(900)), volume };
+    let hush = Silence { until: at(900), operator: "王".into(), note: Some("村里办喜事".into()) };
+    let tick = Tick { at: Some(at(300)), newest: Some(at(310)), stopped: None, hushed: Some(hush.clone()), volume };
     journal.tick(&tick).await.unwrap();
     drop(journal);
 
     let mut journal = Journal::open(dir.path(), "beizhuang").await.unwrap();
     let memory = journal.start(at(620)).await.unwrap();
     assert_eq!((memory.tick, memory.newest), (Some(at(300)), Some(at(310))));
-    assert_eq!((memory.stopped_until, memory.hushed_until), (None, Some(at(900))));
+    assert_eq!((memory.stopped, memory.hushed), (None, Some(hush)));
     assert_eq!(memory.volume, volume);
     assert_eq!(memory.running, [running(600)]);
     assert_eq!(memory.decided.len(), 3);

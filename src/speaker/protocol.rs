@@ -96,6 +96,15 @@ pub enum Order {
     Ping,
 }
 
+/// How loud samples are. Silence is written as -120 dBFS: JSON knows no infinity.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// The highest.
+    pub peak_dbfs: f32,
+    /// The root of their mean square; a sine at full scale has -3.
+    pub rms_dbfs: f32,
+}
+
 /// Why an announcement ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,14 +146,16 @@ pub enum Word {
         /// When it was planned: `start` plus the skipped frames.
         error_us: i64,
     },
-    /// Twice a second while an announcement sounds.
+    /// Four times a second while an announcement sounds.
     Progress {
         /// Which.
         occurrence: OccurrenceId,
         /// Accepted by the device since this `Play`.
         frames: u64,
         /// Of what was handed over so far.
-        peak_dbfs: f32,
+        level: Level,
+        /// RMS of what was handed over since the last of these, in dBFS.
+        now_dbfs: f32,
     },
     /// Nothing of an announcement sounds any more; exactly one for each `Play`.
     Ended {
@@ -153,7 +164,7 @@ pub enum Word {
         /// Accepted by the device since this `Play`.
         frames: u64,
         /// Of all that was handed over.
-        peak_dbfs: f32,
+        level: Level,
         /// When the last sample is in the air.
         at: Timestamp,
         /// Why.

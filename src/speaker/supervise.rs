@@ -11,7 +11,7 @@
 use super::{
     chain::Chain,
     device::{self, DeviceError, Output},
-    protocol::{End, Order, Playout, Word},
+    protocol::{End, Level, Order, Playout, Word},
     render::{Close, Command, Late, Meter, Moment, Report, SLOTS, Voice, nanos},
     witness::{self, Witness},
 };
@@ -54,8 +54,8 @@ const LOOKS: u32 = 5;
 const RETRY: (i64, i64) = (SECOND / 5, 5 * SECOND);
 /// The longest while an announcement waits: it is to be back within three seconds of its device.
 const RETRY_WANTED: i64 = SECOND * 3 / 2;
-/// How often progress is told.
-const PROGRESS: i64 = SECOND / 2;
+/// How often progress is told; a level meter follows it.
+const PROGRESS: i64 = SECOND / 4;
 /// Samples in the ring between the preparing thread and the callback: 2.5 s.
 const RING: usize = RATE as usize * 5 / 2;
 /// So much of it is filled before a voice is armed.
@@ -179,6 +179,10 @@ struct Item {
     accepted: u64,
     missing: u64,
     peak: f32,
+    /// Sum of the squares of what streams that are gone took.
+    energy: f64,
+    /// Frames and sum of squares when progress was last told.
+    metered: (u64, f64),
     /// The device's first failure during it.
     failure: Option<End>,
     told: i64,
@@ -277,6 +281,8 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
                     accepted: 0,
                     missing: 0,
                     peak: 0.0,
+                    energy: 0.0,
+                    metered: (0, 0.0),
                     failure: None,
                     told: 0,
                     looks: (0, 0),
@@ -627,10 +633,17 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
                     self.busy_until = now + LINGER;
                     if meter.frames() > 0 && now - item.told >= PROGRESS {
                         item.told = now;
+                        let (frames, energy) = (item.accepted + meter.frames(), item.energy + meter.energy());
+                        let (frames_before, energy_before) = item.metered;
+                        item.metered = (frames, energy);
                         words.push(Word::Progress {
                             occurrence: item.playout.occurrence.clone(),
-                            frames: item.accepted + meter.frames(),
-                            peak_dbfs: decibels(item.peak.max(meter.peak())),
+                            frames,
+                            level: Level {
+                                peak_dbfs: decibels(item.peak.max(meter.peak())),
+                                rms_dbfs: rms(energy, frames),
+                            },
+                            now_dbfs: rms(energy - energy_before, frames.saturating_sub(frames_before)),
                         });
                     }
                 }
@@ -693,6 +706,7 @@ impl Item {
             self.accepted += meter.frames().saturating_sub(lost);
             self.missing += meter.missing();
             self.peak = self.peak.max(meter.peak());
+            self.energy += meter.energy();
         }
     }
 
@@ -702,7 +716,7 @@ impl Item {
         Word::Ended {
             occurrence: self.playout.occurrence.clone(),
             frames: self.accepted,
-            peak_dbfs: decibels(self.peak),
+            level: Level { peak_dbfs: decibels(self.peak), rms_dbfs: rms(self.energy, self.accepted) },
             at: moment(at),
             end,
             evidence: if self.looks.1 > 0 && self.looks.1 * 2 >= self.looks.0 {
@@ -779,6 +793,11 @@ fn nanoseconds(at: Timestamp) -> i64 {
 
 fn moment(nanos: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Returns the root mean square of so many samples with such a sum of squares, in dBFS.
+fn rms(energy: f64, frames: u64) -> f32 {
+    decibels((energy / frames.max(1) as f64).max(0.0).sqrt() as f32)
 }
 
 /// Silence is written as -120 dBFS: JSON knows no infinity.

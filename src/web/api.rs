@@ -38,6 +38,7 @@ pub struct PlayRequest {
 #[serde(deny_unknown_fields)]
 pub(super) struct HushRequest {
     until: Timestamp,
+    note: Option<String>,
 }
 
 /// The body of `POST /api/volume`.
@@ -82,7 +83,11 @@ pub(super) async fn release(State(web): State<Web>) -> Result<Response, Gone> {
 
 /// `POST /api/hush`: silence until a time.
 pub(super) async fn hush(State(web): State<Web>, Json(request): Json<HushRequest>) -> Result<Response, Gone> {
-    Ok(answer(web.daemon.command(Command::Hush { until: request.until, operator: OPERATOR.into() }).await?))
+    Ok(answer(
+        web.daemon
+            .command(Command::Hush { until: request.until, operator: OPERATOR.into(), note: request.note })
+            .await?,
+    ))
 }
 
 /// `POST /api/volume`: the station's volume.

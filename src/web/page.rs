@@ -2,7 +2,7 @@
 
 use super::Web;
 use crate::{
-    conductor::Command,
+    conductor::{Command, Playing},
     daemon::{Gone, Snapshot},
     plan::{Line, Occurrence},
     trust::ClockState,
@@ -40,9 +40,10 @@ pub(super) async fn style() -> impl IntoResponse {
 
 fn as_json(seen: &Snapshot) -> serde_json::Value {
     let line = |occurrence: &Occurrence| Line::new(occurrence, &seen.zone);
-    let playing = |(occurrence, heard): &(Occurrence, jiff::SignedDuration)| {
-        json!({ "occurrence": occurrence.id, "title": occurrence.title, "band": occurrence.band,
-                "heard_ms": i64::try_from(heard.as_millis()).unwrap_or(i64::MAX) })
+    let playing = |playing: &Playing| {
+        json!({ "occurrence": playing.occurrence.id, "title": playing.occurrence.title, "band": playing.occurrence.band,
+                "heard_ms": i64::try_from(playing.heard.as_millis()).unwrap_or(i64::MAX),
+                "level_dbfs": playing.level_dbfs })
     };
     json!({
         "station": seen.name,
@@ -53,8 +54,8 @@ fn as_json(seen: &Snapshot) -> serde_json::Value {
         "volume": seen.status.volume,
         "playing": seen.status.playing.iter().map(playing).collect::<Vec<_>>(),
         "next": seen.status.next.iter().map(line).collect::<Vec<_>>(),
-        "stopped_until": seen.status.stopped_until,
-        "hushed_until": seen.status.hushed_until,
+        "stopped_until": seen.status.stopped.as_ref().map(|stop| stop.until),
+        "hushed_until": seen.status.hushed.as_ref().map(|hush| hush.until),
         "safe_mode_until": seen.status.safe_mode_until,
         "faults": seen.faults,
         "findings": *seen.findings,
@@ -65,21 +66,21 @@ fn as_json(seen: &Snapshot) -> serde_json::Value {
 fn as_page(seen: &Snapshot) -> String {
     let local = |at: jiff::Timestamp| at.to_zoned_datetime(seen.zone.clone()).strftime("%m月%d日 %H:%M:%S").to_string();
     let mut body = String::new();
-    for (occurrence, heard) in &seen.status.playing {
+    for playing in &seen.status.playing {
         let _ = write!(
             body,
             "<p class=playing>正在播出：{} <small>{} / {} 秒</small></p>",
-            escape(&occurrence.title),
-            heard.as_secs(),
-            occurrence.expected.as_secs()
+            escape(&playing.occurrence.title),
+            playing.heard.as_secs(),
+            playing.length.as_secs()
         );
     }
     if seen.status.playing.is_empty() {
         body.push_str("<p class=quiet>现在没有播出</p>");
     }
     for (until, what) in [
-        (seen.status.stopped_until, "停播中，恢复请执行 dalaba release，或等到"),
-        (seen.status.hushed_until, "临时静音，到"),
+        (seen.status.stopped.as_ref().map(|stop| stop.until), "停播中，恢复请执行 dalaba release，或等到"),
+        (seen.status.hushed.as_ref().map(|hush| hush.until), "临时静音，到"),
         (seen.status.safe_mode_until, "程序连续出错，暂停自动播出，到"),
     ] {
         if let Some(until) = until {

@@ -5,7 +5,7 @@ use dalaba::{
     outcome::Evidence,
     plan::RATE,
     schedule::Band,
-    speaker::protocol::{End, Playout, Word},
+    speaker::protocol::{End, Level, Playout, Word},
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -179,7 +179,8 @@ impl Speaker {
                 Some(_) if sound.progress <= now => {
                     sound.progress = now + PROGRESS;
                     let occurrence = sound.playout.occurrence.clone();
-                    let word = Word::Progress { occurrence, frames: sound.accepted(now), peak_dbfs: -3.0 };
+                    let word =
+                        Word::Progress { occurrence, frames: sound.accepted(now), level: LEVEL, now_dbfs: -20.0 };
                     said.push(Said::Word(word, 10_000));
                 }
                 _ => {}
@@ -199,13 +200,16 @@ impl Speaker {
     }
 }
 
+/// How loud every sound is.
+const LEVEL: Level = Level { peak_dbfs: -3.0, rms_dbfs: -20.0 };
+
 fn over(said: &mut Vec<Said>, sound: &Sound, now: Micros, wall: Timestamp, end: End) {
     let frames = sound.accepted(now);
     said.push(Said::Over(sound.playout.clone(), frames));
     let word = Word::Ended {
         occurrence: sound.playout.occurrence.clone(),
         frames,
-        peak_dbfs: if frames > 0 { -3.0 } else { f32::NEG_INFINITY },
+        level: LEVEL,
         at: wall,
         end,
         evidence: Evidence::Accepted,

@@ -133,7 +133,7 @@ impl Disk {
     }
 
     fn memory(&self) -> Memory {
-        let tick = self.tick.and_then(|tick| tick.at);
+        let tick = self.tick.as_ref().and_then(|tick| tick.at);
         let first = match tick {
             Some(tick) => {
                 self.versions.iter().rposition(|version| version.0.is_some_and(|from| from <= tick)).unwrap_or(0)
@@ -142,14 +142,14 @@ impl Disk {
         };
         Memory {
             tick,
-            newest: self.tick.and_then(|tick| tick.newest),
+            newest: self.tick.as_ref().and_then(|tick| tick.newest),
             running: self.running.values().cloned().collect(),
             decided: tick.map_or_else(BTreeSet::new, |tick| self.decided(tick - SignedDuration::from_hours(48))),
             versions: self.versions[first.min(self.versions.len())..].to_vec(),
             starts: self.starts.clone(),
-            stopped_until: self.tick.and_then(|tick| tick.stopped_until),
-            hushed_until: self.tick.and_then(|tick| tick.hushed_until),
-            volume: self.tick.and_then(|tick| tick.volume),
+            stopped: self.tick.as_ref().and_then(|tick| tick.stopped.clone()),
+            hushed: self.tick.as_ref().and_then(|tick| tick.hushed.clone()),
+            volume: self.tick.as_ref().and_then(|tick| tick.volume),
         }
     }
 }
@@ -444,7 +444,7 @@ impl Year {
             }
             Fault::Hush => {
                 let until = self.reading().wall + SignedDuration::from_mins(self.dice.between(0, 1440));
-                self.ask(Command::Hush { until, operator: "test".into() });
+                self.ask(Command::Hush { until, operator: "test".into(), note: None });
             }
             Fault::Manual | Fault::Emergency => {
                 let emergency = fault == Fault::Emergency;
@@ -660,7 +660,7 @@ impl Year {
                 self.disk.running.remove(id);
             }
             Action::Finish(entry) => self.finish(entry),
-            Action::Tick(tick) => self.disk.tick = Some(*tick),
+            Action::Tick(tick) => self.disk.tick = Some(tick.clone()),
             Action::Dated { revision, effective } => {
                 if let Some(kept) = self.disk.versions.iter_mut().rfind(|kept| kept.1 == *revision) {
                     kept.0 = Some(kept.0.map_or(*effective, |known| known.min(*effective)));

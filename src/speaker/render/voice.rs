@@ -43,6 +43,8 @@ pub struct Meter {
     missing: AtomicU64,
     /// Bits of the highest absolute value; for positive floats the order of bits is the order of values.
     peak: AtomicU32,
+    /// Bits of the sum of squares; only the callback writes it.
+    energy: AtomicU64,
 }
 
 impl Meter {
@@ -59,6 +61,11 @@ impl Meter {
     /// Returns the highest absolute sample handed over since it was last taken.
     pub fn peak(&self) -> f32 {
         f32::from_bits(self.peak.load(Relaxed))
+    }
+
+    /// Returns the sum of the squares of all samples handed over.
+    pub fn energy(&self) -> f64 {
+        f64::from_bits(self.energy.load(Relaxed))
     }
 
     /// Takes the highest absolute sample handed over since it was last taken.
@@ -201,7 +208,7 @@ impl Voice {
 
     /// Adds its samples to `mix`, which begins with the frame `first`.
     fn sound(&mut self, mix: &mut [f32], first: i64, map: &ClockMap, drift: &mut Drift) {
-        let (mut accepted, mut missing, mut peak) = (0, 0, 0.0_f32);
+        let (mut accepted, mut missing, mut peak, mut energy) = (0, 0, 0.0_f32, 0.0_f32);
         let mut at = 0;
         while at < mix.len() {
             let room = match self.phase {
@@ -227,6 +234,7 @@ impl Voice {
                 let sample = sample * self.ramp.next();
                 *out += sample;
                 peak = peak.max(sample.abs());
+                energy += sample * sample;
             }
             let (good, bad) = self.feed.take(count);
             (accepted, missing) = (accepted + good, missing + bad);
@@ -240,6 +248,7 @@ impl Voice {
         self.meter.frames.fetch_add(accepted, Relaxed);
         self.meter.missing.fetch_add(missing, Relaxed);
         self.meter.peak.fetch_max(peak.to_bits(), Relaxed);
+        self.meter.energy.store((self.meter.energy() + f64::from(energy)).to_bits(), Relaxed);
     }
 
     fn reason(&self, otherwise: Close) -> Close {
