@@ -9,7 +9,7 @@
 //! * engines, one kind of I/O each: [`clock`], [`journal`], [`ingest`] and [`speaker`] (processes of their own),
 //!   [`library`], [`disk`].
 //! * the only place where decisions meet effects: [`daemon`].
-//! * views of the daemon: [`web`].
+//! * views of the daemon: [`web`] is what page servers share, [`panel`] the station's own pages.
 //! * assembly: [`config`], [`cli`].
 
 pub mod calendar;
@@ -26,6 +26,7 @@ pub mod ingest;
 pub mod journal;
 pub mod library;
 pub mod outcome;
+pub mod panel;
 pub mod plan;
 pub mod schedule;
 pub mod speaker;

@@ -1,5 +1,6 @@
 //! What became of an occurrence, and why: the closed lists that the journal, the plan and every page share.
 
+use crate::text::Language;
 use serde::{Deserialize, Serialize};
 
 /// The one final word on an occurrence.
@@ -116,7 +117,56 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// The same in English.
+    pub fn en(self) -> &'static str {
+        use Reason::*;
+        match self {
+            Stopped => "stopped",
+            Preempted => "cut by something more pressing",
+            QuietHours => "quiet hours",
+            Hushed => "hushed",
+            DeviceLost => "the sound card was lost",
+            DecoderShort => "the clip ended early",
+            PowerLoss => "power cut",
+            Crash => "the program broke off",
+            MaxLength => "longer than may sound at a time",
+            DailyLimit => "beyond the day's limit",
+            Overlap => "overlaps another announcement",
+            Cancelled => "cancelled for the day",
+            Superseded => "superseded by a newer order",
+            Expired => "the order had expired",
+            ClipExpired => "its clips are no longer valid",
+            Disabled => "disabled",
+            StationDown => "the computer or the program was off",
+            ClockUntrusted => "the time could not be trusted",
+            ClockJump => "the clock jumped",
+            ClipMissing => "a clip was missing",
+            ClipCorrupt => "a clip was damaged",
+            DeviceUnavailable => "no sound card",
+            DeviceStalled => "the sound card did not answer",
+            SafeMode => "safe mode",
+        }
+    }
+
+    /// The reason in the words of whoever reads.
+    pub fn said(self, language: Language) -> &'static str {
+        language.pick(self.zh(), self.en())
+    }
+}
+
 impl Outcome {
+    /// The outcome in the words of whoever reads.
+    pub fn said(self, language: Language) -> &'static str {
+        let english = match self {
+            Self::Played => "played",
+            Self::Partial => "played in part",
+            Self::Skipped => "skipped",
+            Self::Missed => "missed",
+        };
+        language.pick(self.zh(), english)
+    }
+
     /// The outcome in the words of a village clerk.
     pub fn zh(self) -> &'static str {
         match self {

@@ -1,7 +1,46 @@
-//! What the texts of a station have in common, whoever wrote them: places, dates, hexadecimal digits.
+//! What the texts of a station have in common, whoever writes or reads them: languages, places, dates, hexadecimal digits.
 
 use jiff::civil::Date;
 use toml::value::Datetime;
+
+/// A language that people read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// 中文
+    #[default]
+    Chinese,
+    /// English
+    English,
+}
+
+impl Language {
+    /// Returns the language of a tag such as `zh-CN`.
+    pub fn tagged(tag: &str) -> Option<Self> {
+        match tag.get(..2) {
+            Some("zh") => Some(Self::Chinese),
+            Some("en") => Some(Self::English),
+            _ => None,
+        }
+    }
+
+    /// Returns its tag for HTML.
+    pub fn tag(self) -> &'static str {
+        self.pick("zh-CN", "en")
+    }
+
+    /// Returns the other one.
+    pub fn other(self) -> Self {
+        self.pick(Self::English, Self::Chinese)
+    }
+
+    /// Returns the one of two texts that is in this language.
+    pub fn pick<T>(self, chinese: T, english: T) -> T {
+        match self {
+            Self::Chinese => chinese,
+            Self::English => english,
+        }
+    }
+}
 
 /// Line and column of a byte offset, from 1, the column in characters.
 pub fn place(text: &str, offset: usize) -> (u32, u32) {

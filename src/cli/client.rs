@@ -41,6 +41,7 @@ async fn exchange(control: &Control, path: &str, body: Option<&Value>) -> Result
         .uri(path)
         .header(header::HOST, control.address.to_string())
         .header(header::AUTHORIZATION, format!("Bearer {}", control.token))
+        .header(header::ACCEPT, "application/json")
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body.map(Value::to_string).unwrap_or_default())))
         .map_err(broken)?;

@@ -4,7 +4,7 @@ use super::{
     Place,
     client::{ClientError, ask},
 };
-use crate::{clock, plan::Line, schedule::Volume, web::PlayRequest};
+use crate::{clock, panel::PlayRequest, plan::Line, schedule::Volume};
 use jiff::{
     Timestamp, ZonedDateTime,
     civil::{DateTime, Time},
@@ -51,12 +51,12 @@ pub(super) struct VolumeArgs {
 }
 
 pub(super) async fn next(place: &Place) -> anyhow::Result<u8> {
-    let answer = match ask(&place.home(), "/api/next", None).await {
+    let answer = match ask(&place.home(), "/", None).await {
         Ok(answer) => answer,
         Err(error) => return Ok(failed(error)),
     };
     let ready = answer["ready"].as_bool().unwrap_or(false);
-    match serde_json::from_value::<Option<Line>>(answer["next"].clone())? {
+    match serde_json::from_value::<Option<Line>>(answer["next"][0].clone())? {
         Some(line) if place.json => println!("{}", serde_json::to_string(&line)?),
         Some(line) => println!("{}  {}", line.due, line.title),
         None => eprintln!("没有安排"),
@@ -73,7 +73,7 @@ pub(super) async fn next(place: &Place) -> anyhow::Result<u8> {
 pub(super) async fn play(arguments: &Play) -> anyhow::Result<u8> {
     let request =
         PlayRequest { what: arguments.what.clone(), emergency: arguments.emergency, note: arguments.note.clone() };
-    post(&arguments.place, "/api/play", serde_json::to_value(request)?).await
+    post(&arguments.place, "/play", serde_json::to_value(request)?).await
 }
 
 pub(super) async fn hush(arguments: &Hush) -> anyhow::Result<u8> {
@@ -82,7 +82,7 @@ pub(super) async fn hush(arguments: &Hush) -> anyhow::Result<u8> {
         eprintln!("时间“{}”读不懂；请写 21:00 或 2026-06-17T21:00", arguments.until);
         return Ok(2);
     };
-    post(&arguments.place, "/api/hush", json!({ "until": until, "note": arguments.note })).await
+    post(&arguments.place, "/hush", json!({ "until": until, "note": arguments.note })).await
 }
 
 /// Reads a time of day (the next one to come), a local date and time, or an instant.
@@ -104,7 +104,7 @@ fn moment(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
 
 pub(super) async fn volume(arguments: &VolumeArgs) -> anyhow::Result<u8> {
     let percent = Volume::try_from(arguments.percent)?;
-    post(&arguments.place, "/api/volume", json!({ "percent": percent })).await
+    post(&arguments.place, "/volume", json!({ "percent": percent })).await
 }
 
 pub(super) async fn post(place: &Place, path: &str, body: Value) -> anyhow::Result<u8> {

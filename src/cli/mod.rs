@@ -120,11 +120,11 @@ async fn asynchronous(command: Command) -> anyhow::Result<u8> {
         Command::Plan(arguments) => plan::run(&arguments).await,
         Command::Next(place) => control::next(&place).await,
         Command::Play(arguments) => control::play(&arguments).await,
-        Command::Stop(place) => control::post(&place, "/api/stop", serde_json::json!({})).await,
-        Command::Release(place) => control::post(&place, "/api/release", serde_json::json!({})).await,
+        Command::Stop(place) => control::post(&place, "/stop", serde_json::json!({})).await,
+        Command::Release(place) => control::post(&place, "/release", serde_json::json!({})).await,
         Command::Hush(arguments) => control::hush(&arguments).await,
         Command::Volume(arguments) => control::volume(&arguments).await,
-        Command::ConfirmClock(place) => control::post(&place, "/api/confirm-clock", serde_json::json!({})).await,
+        Command::ConfirmClock(place) => control::post(&place, "/confirm-clock", serde_json::json!({})).await,
         Command::Journal(arguments) => journal::run(arguments).await,
         Command::Speaker | Command::IngestChild { .. } | Command::Ingest { .. } | Command::Devices(_) => {
             unreachable!("these run without this runtime")

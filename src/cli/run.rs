@@ -1,7 +1,10 @@
 //! `dalaba run`: the station.
 
 use super::Place;
-use crate::daemon::{self, Options};
+use crate::{
+    daemon::{self, Options},
+    panel,
+};
 use std::net::SocketAddr;
 
 /// 运行站点
@@ -21,6 +24,6 @@ pub(super) async fn run(arguments: Run) -> anyhow::Result<u8> {
         eprintln!("页面目前只能在本机打开；--listen 请写 127.0.0.1:端口");
         return Ok(2);
     }
-    daemon::run(arguments.place.home(), Options { listen: arguments.listen }).await?;
+    daemon::run(arguments.place.home(), Options { listen: arguments.listen }, panel::serve).await?;
     Ok(0)
 }

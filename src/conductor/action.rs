@@ -146,6 +146,24 @@ pub enum Refusal {
     NoDevice,
 }
 
+impl Refusal {
+    /// The same in English. Reads on from "Not done: ".
+    pub fn en(&self) -> String {
+        match self {
+            Self::Unknown(name) => format!("there is no announcement or clip `{name}`"),
+            Self::NotReady(name, _) => format!("the clips of `{name}` are missing, damaged, or still being imported"),
+            Self::QuietHours => "these are quiet hours; only an emergency sounds".into(),
+            Self::Stopped(until) => format!("the station is stopped until {until}; release it first"),
+            Self::Hushed(until) => format!("the station is hushed until {until}; end the hush first"),
+            Self::NoNote => "an emergency needs a note that says why".into(),
+            Self::HushTooLong => "a hush lasts 24 hours at most".into(),
+            Self::Busy => "something more pressing is playing".into(),
+            Self::AboveCeiling(ceiling) => format!("the station's volume goes up to {ceiling} % at most"),
+            Self::NoDevice => "there is no sound card; check the card and its cable".into(),
+        }
+    }
+}
+
 /// What a person should look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Alarm {

@@ -16,8 +16,16 @@ const DUCK: SignedDuration = SignedDuration::from_millis(300);
 const DUCKED: f32 = 0.251_188_64;
 /// The speaker makes progress at least so often, or is replaced.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// It may take so long from being asked to the first sample, as a busy machine takes to open a device: what is played by
+/// hand was not armed ahead.
+const OPENING: Duration = Duration::from_secs(5);
 /// How long after the end of what it waited for a start still counts from that end.
 const FOLLOWS: SignedDuration = SignedDuration::from_secs(2);
+
+/// Returns how long the speaker may go without showing progress.
+fn patience(live: &Live) -> Duration {
+    if live.phase == Phase::Armed { OPENING } else { PATIENCE }
+}
 
 impl Conductor {
     /// Does what the moment asks for.
@@ -128,7 +136,7 @@ impl Conductor {
                 Phase::Armed => now.wall.duration_since(live.begins()) > signed(PATIENCE),
                 Phase::Sounding | Phase::Ending(_) => true,
             };
-            is_due && now.awake.saturating_sub(live.alive) > PATIENCE
+            is_due && now.awake.saturating_sub(live.alive) > patience(live)
         };
         if self.live.iter().any(is_stalled) {
             self.replacing = true;
@@ -420,7 +428,7 @@ impl Conductor {
             at(plus(deadline(&waiting.owed.occurrence), INSTANT));
         }
         for live in &self.live {
-            let stalls = plus(now.wall, signed(PATIENCE.saturating_sub(now.awake.saturating_sub(live.alive))));
+            let stalls = plus(now.wall, signed(patience(live).saturating_sub(now.awake.saturating_sub(live.alive))));
             match live.phase {
                 Phase::Armed => {
                     at(before(live.begins(), MARK));

@@ -2,6 +2,7 @@
 
 use crate::{
     conductor::{Command, Done, Refusal, Status},
+    config::Config,
     journal::SelfTest,
     plan::{Clips, OccurrenceId, Program},
     schedule::{ClipPath, Finding},
@@ -31,6 +32,14 @@ pub struct Snapshot {
     pub self_test: Option<SelfTest>,
     /// Where the journal is.
     pub journal: PathBuf,
+    /// What is in force.
+    pub program: Arc<Program>,
+    /// Names it: 16 hex digits.
+    pub revision: String,
+    /// The station file in force, or what stands in for it.
+    pub config: Arc<Config>,
+    /// Bytes free where the journal grows; none where the system does not tell.
+    pub disk_free: Option<u64>,
 }
 
 /// One question to the daemon's loop.
@@ -39,6 +48,7 @@ pub(super) enum Ask {
     Command(Command, oneshot::Sender<Result<Done, Refusal>>),
     Snapshot(oneshot::Sender<Snapshot>),
     ClipNamed(String, oneshot::Sender<Option<ClipPath>>),
+    Reread(oneshot::Sender<()>),
 }
 
 /// The daemon has ended while it was asked.
@@ -69,6 +79,14 @@ impl Handle {
     pub async fn clip_named(&self, text: &str) -> Result<Option<ClipPath>, Gone> {
         let (answer, answered) = oneshot::channel();
         self.asks.send(Ask::ClipNamed(text.to_owned(), answer)).await.map_err(|_| Gone)?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// Has the texts and sounds of the home looked at now, after a change of ours; returns when texts that are good are in
+    /// force.
+    pub async fn reread(&self) -> Result<(), Gone> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask::Reread(answer)).await.map_err(|_| Gone)?;
         answered.await.map_err(|_| Gone)
     }
 

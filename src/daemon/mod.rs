@@ -24,7 +24,6 @@ use crate::{
     plan::{Clips, Occurrence, Program, Verdict, plan},
     schedule::{ClipPath, Finding},
     speaker::protocol::{Order, Word},
-    web,
 };
 use handle::Ask;
 use jiff::{SignedDuration, Timestamp};
@@ -82,7 +81,16 @@ fn list(findings: &[Finding]) -> String {
 }
 
 /// Runs the station until it is told to shut down.
-pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
+///
+/// `pages` serves the station's pages once there is a listener for them.
+pub async fn run<F>(
+    home: Home,
+    options: Options,
+    pages: impl FnOnce(TcpListener, Handle, Control, Home) -> F + Send + 'static,
+) -> Result<(), StartError>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     for folder in [home.schedules(), home.audio(), home.data()] {
         if let Err(error) = fs::create_dir_all(&folder) {
             warn!(%error, "cannot make the folder {}", folder.display());
@@ -120,7 +128,7 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
     let control = Control::new(listen)?;
     let (handle, asks) = Handle::new();
     let (listening, mut listens) = mpsc::channel(1);
-    tokio::spawn(open_page(listen, control, home.clone(), handle, listening));
+    tokio::spawn(open_page(listen, control, home.clone(), handle, listening, pages));
 
     let (orders, for_speaker) = mpsc::unbounded_channel();
     let (from_speaker, words) = mpsc::channel(256);
@@ -142,8 +150,8 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
     tokio::spawn(keep_library(library, wants, wanted.downgrade(), found));
 
     let fresh = versions.last().is_none_or(|version| version.revision != assembled.revision);
-    let (conductor, first) =
-        Conductor::new(now, memory, limits, Arc::new(assembled.program.clone()), assembled.revision.clone());
+    let program = Arc::new(assembled.program.clone());
+    let (conductor, first) = Conductor::new(now, memory, limits, Arc::clone(&program), assembled.revision.clone());
     let mut station = Station {
         home,
         clock,
@@ -153,6 +161,7 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
         read: (texts, unreadable),
         unkept: None,
         assembled,
+        program,
         library_findings: Vec::new(),
         imported: false,
         orders,
@@ -169,6 +178,7 @@ pub async fn run(home: Home, options: Options) -> Result<(), StartError> {
         test_asked: None,
         announced: false,
         signed_hour: None,
+        disk_free: None,
     };
     if fresh {
         station.keep_version();
@@ -227,21 +237,22 @@ fn past(versions: &[Version], memory: &Memory, clips: &Clips) -> Vec<(Option<Tim
 }
 
 /// Opens the page, however long that takes, and serves it.
-async fn open_page(
+async fn open_page<F: Future<Output = ()> + Send>(
     listen: SocketAddr,
     mut control: Control,
     home: Home,
     handle: Handle,
     listening: mpsc::Sender<Result<Control, String>>,
+    pages: impl FnOnce(TcpListener, Handle, Control, Home) -> F,
 ) {
     loop {
         match TcpListener::bind(listen).await {
             Ok(listener) => {
                 control.address = listener.local_addr().unwrap_or(listen);
-                tokio::spawn(write_control(control.clone(), home));
+                tokio::spawn(write_control(control.clone(), home.clone()));
                 // The daemon is gone if nobody listens any more.
                 let _ = listening.send(Ok(control.clone())).await;
-                web::serve(listener, handle, control).await;
+                pages(listener, handle, control, home).await;
                 return;
             }
             Err(error) => {
@@ -308,6 +319,8 @@ struct Station {
     /// A version that takes effect once it can be kept on disk.
     unkept: Option<Assembled>,
     assembled: Assembled,
+    /// The program that the conductor has.
+    program: Arc<Program>,
     library_findings: Vec<Finding>,
     imported: bool,
     orders: mpsc::UnboundedSender<ToSpeaker>,
@@ -326,6 +339,8 @@ struct Station {
     test_asked: Option<Timestamp>,
     announced: bool,
     signed_hour: Option<i64>,
+    /// Bytes free where the journal grows.
+    disk_free: Option<u64>,
 }
 
 impl Station {
@@ -404,6 +419,10 @@ impl Station {
             }
             // An asker that has gone needs no answer.
             Ask::Snapshot(answer) => drop(answer.send(self.snapshot())),
+            Ask::Reread(answer) => {
+                self.reread().await;
+                let _ = answer.send(());
+            }
             Ask::ClipNamed(text, answer) => drop(answer.send(handle::clip_named(&self.assembled.program.clips, &text))),
         }
     }
@@ -466,6 +485,7 @@ impl Station {
 
     async fn reprogram(&mut self) {
         let program = Arc::new(self.assembled.program.clone());
+        self.program = Arc::clone(&program);
         let revision = self.assembled.revision.clone();
         self.handle(Event::Reprogrammed { program, revision }).await;
     }
@@ -495,6 +515,7 @@ impl Station {
     async fn retry(&mut self) {
         self.ledger.retry().await;
         self.put_in_force().await;
+        self.disk_free = fs4::available_space(self.home.data()).ok();
         let now = self.clock.now().wall;
         let hour = now.as_second().div_euclid(3600);
         if self.signed_hour.is_some_and(|signed| signed != hour) {
@@ -619,6 +640,10 @@ impl Station {
             findings: Arc::new(findings),
             self_test: self.self_test.clone(),
             journal: self.home.journal(),
+            program: Arc::clone(&self.program),
+            revision: self.assembled.revision.clone(),
+            config: Arc::new(self.config.clone()),
+            disk_free: self.disk_free,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Something to say: chime, clips, band, volume, screen text.
 
+use crate::text::Language;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -16,6 +17,18 @@ pub enum Band {
     Urgent,
     /// A command, never a file: the only band that passes quiet hours.
     Emergency,
+}
+
+impl Band {
+    /// The band in the words of whoever reads.
+    pub fn said(self, language: Language) -> &'static str {
+        match self {
+            Self::Background => language.pick("背景", "background"),
+            Self::Normal => language.pick("普通", "normal"),
+            Self::Urgent => language.pick("优先", "urgent"),
+            Self::Emergency => language.pick("紧急", "emergency"),
+        }
+    }
 }
 
 /// How loud a sound plays, in percent. Checked once where it enters, so nobody below checks again.

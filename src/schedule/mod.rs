@@ -11,6 +11,7 @@ pub use announcement::{Announcement, Band, ClipPath, ClipPathError, Pick, PlayPa
 pub use finding::{Finding, Severity};
 pub use rule::{CronError, CronLine, During, Rule, When};
 
+use crate::text::Language;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +29,17 @@ pub enum Source {
     Town,
     /// A plan delivered by the county.
     County,
+}
+
+impl Source {
+    /// The source in the words of whoever reads.
+    pub fn said(self, language: Language) -> &'static str {
+        match self {
+            Self::Station => language.pick("本站", "this station"),
+            Self::Town => language.pick("镇中心", "the town"),
+            Self::County => language.pick("县中心", "the county"),
+        }
+    }
 }
 
 /// One file of announcements, the rules by which they fall due, and one-day overrides.

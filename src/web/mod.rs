@@ -1,22 +1,19 @@
-//! The station's page and what the commands ask over loopback: accept loop with limits, `Host` and `Origin` checks,
-//! the token.
+//! What every page server here shares: the accept loop with its limits, TLS, the guard before every handler, people and
+//! sessions, languages, one handler for page and JSON.
 //!
-//! The stock server of axum kept 300 of 300 half-open connections; this loop drops a connection whose headers are not
-//! in within five seconds, and at its cap the oldest that has not yet sent a complete request, never the newest.
+//! Not here: pages and what they are about ([`crate::panel`]).
 
-mod api;
-mod page;
+mod answer;
+mod guard;
+mod language;
+mod people;
 mod serve;
+mod tls;
 
-pub use api::PlayRequest;
-pub use serve::serve;
-
-use crate::daemon::{Control, Handle};
-use std::sync::Arc;
-
-/// What every handler can reach.
-#[derive(Debug, Clone)]
-struct Web {
-    daemon: Handle,
-    control: Arc<Control>,
-}
+pub(crate) use answer::session;
+pub use answer::{Asked, Input, Problem, Who, go_to, session_cookie};
+pub use guard::{Guard, HasToken, guard};
+pub use language::{COOKIE as LANGUAGE, cookie, language};
+pub use people::{People, Refused, Role};
+pub use serve::{Peer, serve};
+pub use tls::Tls;

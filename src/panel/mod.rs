@@ -1,0 +1,170 @@
+//! The station's pages, for a person who is not an engineer, on an old PC or a phone.
+//!
+//! One file a page. Each is a plain form of HTML that works without script, and the same as JSON for
+//! `Accept: application/json`. A page asks the daemon through its [`Handle`], reads the journal, and never touches sound.
+//!
+//! [`router`] is the table of who may do what: it is the one place where a page's role is written down.
+//!
+//! Not here: connections, sessions, languages ([`crate::web`]).
+
+mod day;
+mod frame;
+mod now;
+mod sign_in;
+mod words;
+
+use crate::{
+    daemon::{Control, Handle},
+    home::Home,
+    web::{self, Asked, Guard, HasToken, Peer, People, Problem, Role, Who},
+};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
+
+pub use now::PlayRequest;
+
+/// The largest body of a form, in bytes; uploads have a limit of their own.
+const BODY: usize = 1 << 20;
+/// A body that pauses longer than this is not coming.
+const BODY_PAUSE: Duration = Duration::from_secs(10);
+/// What is not answered by then is given up; live updates and uploads excepted.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// What every page can reach.
+#[derive(Debug, Clone)]
+pub struct Panel {
+    daemon: Handle,
+    home: Home,
+    people: Arc<People>,
+}
+
+/// Serves the pages on `listener` for ever.
+pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home: Home) {
+    let file = home.data().join("people.json");
+    let people = loop {
+        match People::open(file.clone()) {
+            Ok(people) => break Arc::new(people),
+            Err(error) => {
+                tracing::error!(%error, "data/people.json cannot be read; nobody can sign in until it is restored or removed");
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        }
+    };
+    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let tls = if is_local { None } else { tls(&home, &daemon).await };
+    let guard = Guard { token: control.token.into(), hosts: Arc::new([]) };
+    web::serve(listener, router(Panel { daemon, home, people }, guard), tls).await;
+}
+
+/// Opens the certificate, however often that takes: the network is served over TLS or not at all.
+async fn tls(home: &Home, daemon: &Handle) -> Option<web::Tls> {
+    let name = daemon.snapshot().await.ok()?.name;
+    loop {
+        match web::Tls::open(&home.data(), &name) {
+            Ok(tls) => return Some(tls),
+            Err(error) => {
+                tracing::error!(%error, "the certificate of the pages cannot be made or read; nobody is served");
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        }
+    }
+}
+
+/// Who may do what.
+fn router(panel: Panel, guard: Guard) -> Router {
+    // Whoever sits at the machine, and whoever has signed in; a handler that lets others in says why.
+    let anybody = Router::new()
+        .route("/", get(now::page))
+        .route("/stop", post(now::stop))
+        .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/language", post(sign_in::language))
+        .route("/style.css", get(frame::style))
+        .route("/live.js", get(frame::live));
+    let viewers = Router::new();
+    let operators = Router::new()
+        .route("/release", post(now::release))
+        .route("/hush", post(now::hush))
+        .route("/volume", post(now::volume))
+        .route("/play", post(now::play))
+        .route("/confirm-clock", post(now::confirm_clock));
+    let admins = Router::new();
+    let pages = anybody
+        .merge(viewers.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
+        .merge(operators.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
+        .merge(admins.route_layer(middleware::from_fn(|request, next| need(Role::Admin, request, next))))
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
+    // Live updates go on as long as somebody looks.
+    let live = Router::new().route("/events", get(now::events));
+    pages
+        .merge(live)
+        .fallback(missing)
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .layer(middleware::from_fn_with_state(panel.clone(), identify))
+        .layer(middleware::from_fn_with_state(guard, web::guard))
+        .with_state(panel)
+}
+
+async fn missing(asked: Asked) -> Problem {
+    Problem::missing(&asked)
+}
+
+/// Finds out who asks, and gives a problem the form in which they want to read it.
+async fn identify(State(panel): State<Panel>, mut request: Request, next: Next) -> Response {
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let headers = request.headers();
+    let who = if request.extensions().get::<HasToken>().is_some() {
+        Some(Who { name: "local".into(), role: Role::Admin })
+    } else {
+        let session = web::session(headers).and_then(|token| panel.people.who(&token, crate::clock::wall()));
+        session.map(|(name, role)| Who { name, role })
+    };
+    let asked = Asked {
+        peer,
+        who,
+        language: web::language(headers),
+        wants_json: Asked::wants_json(headers),
+        path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+    };
+    request.extensions_mut().insert(asked.clone());
+    let response = next.run(request).await;
+    match response.extensions().get::<Problem>() {
+        Some(problem) => frame::problem(&panel, &asked, problem).await,
+        None => response,
+    }
+}
+
+/// Lets those pass who have this role at least, and shows the others the way.
+async fn need(role: Role, request: Request, next: Next) -> Response {
+    let Some(asked) = request.extensions().get::<Asked>().cloned() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    if asked.may(role) {
+        return next.run(request).await;
+    }
+    match asked.who {
+        Some(_) => {
+            let said =
+                asked.pick("你的账号没有这个权限；请找管理员", "your account may not do this; ask an administrator");
+            Problem { status: StatusCode::FORBIDDEN, said: said.into() }.into_response()
+        }
+        None => sign_in::first(&asked),
+    }
+}
+
+/// Files of the program, which change only with it.
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=3600")], text).into_response()
+}
