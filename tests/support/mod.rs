@@ -7,6 +7,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod monitor;
+pub mod http;
 pub mod rig;
 pub mod wave;
 

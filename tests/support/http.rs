@@ -1,0 +1,139 @@
+//! The station's pages as a browser without script asks for them: plain HTTP over one connection each.
+
+use super::{PATIENCE, Village};
+use serde_json::Value;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
+
+/// Somebody who asks: where, and with what in hand.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Of the pages.
+    pub address: SocketAddr,
+    /// Sent with every request.
+    pub cookie: Option<String>,
+    /// The token of `data/control.json`, for who may read it.
+    pub token: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Of the first line.
+    pub status: u16,
+    /// The head as it came.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
+    }
+
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
+    }
+}
+
+impl Client {
+    /// Somebody at the machine who has not signed in.
+    pub fn stranger(village: &Village) -> Self {
+        let control = fs::read(village.home().join("data/control.json")).expect("data/control.json");
+        let control: Value = serde_json::from_slice(&control).expect("its JSON");
+        let address = control["address"].as_str().expect("an address").parse().expect("an address");
+        Self { address, cookie: None, token: None }
+    }
+
+    /// Somebody who may read `data/control.json`.
+    pub fn owner(village: &Village) -> Self {
+        let control = fs::read(village.home().join("data/control.json")).expect("data/control.json");
+        let control: Value = serde_json::from_slice(&control).expect("its JSON");
+        Self { token: control["token"].as_str().map(str::to_owned), ..Self::stranger(village) }
+    }
+
+    /// A page.
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[("Accept", "text/html")], b"")
+    }
+
+    /// The same as JSON.
+    pub fn json(&self, path: &str) -> Answer {
+        self.send("GET", path, &[("Accept", "application/json")], b"")
+    }
+
+    /// A form of one of the pages.
+    pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        let origin = format!("http://{}", self.address);
+        self.send("POST", path, &[kind, ("Accept", "text/html"), ("Origin", &origin)], body.as_bytes())
+    }
+
+    /// Signs in and keeps the cookie.
+    pub fn sign_in(&mut self, name: &str, password: &str) -> Answer {
+        let answer = self.form("/sign-in", &[("name", name), ("password", password)]);
+        if let Some(cookie) = answer.header("set-cookie") {
+            self.cookie = cookie.split(';').next().map(str::to_owned);
+        }
+        answer
+    }
+
+    /// Any request; its length and its host are added.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head += &format!("Host: {}\r\n", self.address);
+        }
+        let own = [("Cookie", self.cookie.clone()), ("Authorization", self.token.as_ref().map(|token| format!("Bearer {token}")))];
+        let own = own.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        for (name, value) in own.chain(headers.iter().copied()) {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        self.raw(&[head.as_bytes(), body].concat())
+    }
+
+    /// These bytes, and whatever comes back until the other side closes.
+    pub fn raw(&self, bytes: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).expect("a listening page");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        // A server that has heard enough may close while we still speak.
+        let _ = stream.write_all(bytes);
+        let mut back = Vec::new();
+        let _ = stream.read_to_end(&mut back);
+        let end = back.windows(4).position(|four| four == b"\r\n\r\n").map_or(back.len(), |at| at + 4);
+        let head = String::from_utf8_lossy(&back[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if is_chunked { whole(&back[end..]) } else { back[end..].to_vec() };
+        Answer { status, head, body }
+    }
+}
+
+/// Puts the chunks of a body together.
+fn whole(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = chunks.windows(2).position(|two| two == b"\r\n") {
+        let length = std::str::from_utf8(&chunks[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let Some(length) = length.filter(|length| *length > 0) else { break };
+        let from = end + 2;
+        body.extend_from_slice(&chunks[from..(from + length).min(chunks.len())]);
+        chunks = chunks.get(from + length + 2..).unwrap_or_default();
+    }
+    body
+}
