@@ -1,5 +1,6 @@
 //! What others may ask of the running daemon, and what they may see of it.
 
+use super::Health;
 use crate::{
     conductor::{Command, Done, Refusal, Status},
     config::Config,
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub revision: String,
     /// The station file in force, or what stands in for it.
     pub config: Arc<Config>,
+    /// How the daemon does.
+    pub health: Health,
     /// Bytes free where the journal grows; none where the system does not tell.
     pub disk_free: Option<u64>,
 }

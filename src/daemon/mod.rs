@@ -10,9 +10,11 @@ mod ledger;
 mod reload;
 mod self_test;
 mod speaker;
+mod vitals;
 
 pub use control::Control;
 pub use handle::{Gone, Handle, Snapshot, manual_id};
+pub use vitals::Health;
 
 use crate::{
     clock::{Clock, SystemClock, follow_synchronisation},
@@ -41,6 +43,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 use tracing::{error, info, warn};
+use vitals::Vitals;
 
 /// How long before its start an announcement is armed: the device opens and settles meanwhile.
 const LEAD: SignedDuration = SignedDuration::from_secs(8);
@@ -178,6 +181,7 @@ where
         test_asked: None,
         announced: false,
         signed_hour: None,
+        vitals: Vitals::new(now.awake),
         disk_free: None,
     };
     if fresh {
@@ -339,6 +343,7 @@ struct Station {
     test_asked: Option<Timestamp>,
     announced: bool,
     signed_hour: Option<i64>,
+    vitals: Vitals,
     /// Bytes free where the journal grows.
     disk_free: Option<u64>,
 }
@@ -381,8 +386,13 @@ impl Station {
         match from {
             FromSpeaker::Word(word) => {
                 self.speaker_answers = true;
-                if let Word::Underrun { micros } = word {
-                    warn!(micros, "the sound card ran dry");
+                match &word {
+                    Word::Underrun { micros } => {
+                        warn!(micros, "the sound card ran dry");
+                        self.vitals.ran_dry();
+                    }
+                    Word::Started { .. } | Word::Progress { .. } => self.vitals.progressed(self.clock.now().awake),
+                    _ => {}
                 }
                 if let Word::Output { fault } = &word {
                     self.output_fault.clone_from(fault);
@@ -563,6 +573,7 @@ impl Station {
                     let reason = entry.reason.map_or("", crate::outcome::Reason::zh);
                     info!(occurrence = %entry.occurrence, "{outcome} `{}` {reason}", entry.title);
                     self.need(amplifier::Need::Over(entry.occurrence.clone())).await;
+                    self.vitals.finished(entry.outcome);
                     self.ledger.finish(*entry).await;
                 }
                 Action::Dated { revision, effective } => {
@@ -570,7 +581,10 @@ impl Station {
                         error!(%error, "when the schedules took effect cannot be kept on disk");
                     }
                 }
-                Action::Tick(tick) => self.ledger.tick(&tick).await,
+                Action::Tick(tick) => {
+                    self.ledger.tick(&tick).await;
+                    self.vitals.ticked(self.clock.now().awake);
+                }
                 Action::Recall { since } => {
                     let decided = self.ledger.decided(since).await;
                     let more = self.conductor.handle(self.clock.now(), Event::Recalled { decided });
@@ -629,12 +643,14 @@ impl Station {
         if self.assembled.texts.station.is_none() {
             faults.push("还没有 station.toml，正在用默认设置；请按 README 写一份".into());
         }
+        let status = self.conductor.status(now);
+        let health = self.vitals.health(now.awake, self.ledger.fault().is_none(), !status.playing.is_empty());
         let findings = self.assembled.findings.iter().chain(&self.library_findings).cloned().collect();
         Snapshot {
             now: now.wall,
             name: self.config.name.clone(),
             zone: self.assembled.program.zone.clone(),
-            status: self.conductor.status(now),
+            status,
             ready: self.is_ready(now.wall),
             faults,
             findings: Arc::new(findings),
@@ -644,6 +660,7 @@ impl Station {
             revision: self.assembled.revision.clone(),
             config: Arc::new(self.config.clone()),
             disk_free: self.disk_free,
+            health,
         }
     }
 
