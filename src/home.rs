@@ -103,6 +103,16 @@ impl Home {
         text.and_then(|text| Config::parse(&text).ok()).unwrap_or_else(Config::first_run).zone
     }
 
+    /// Reads the text of one schedule; none if there is no such file. `name` is the file's stem.
+    pub fn schedule(&self, name: &str) -> Result<Option<String>, Finding> {
+        let file = format!("schedules/{name}.toml");
+        match read_text(&self.dir.join(&file)) {
+            Ok(text) => Ok(Some(text)),
+            Err(Unreadable::Absent) => Ok(None),
+            Err(why) => Err(why.finding(&file)),
+        }
+    }
+
     /// Keeps a version before it takes effect.
     pub fn keep(&self, version: &Version) -> io::Result<()> {
         let dir = self.in_force();

@@ -12,11 +12,14 @@ pub use day_set::{DaySet, LunarDate, LunarDateError, Weekdays};
 pub use holidays::{YearError, YearFile, YearStatus};
 pub use hours::{DayWindow, Hours, WindowError, WorkingHours};
 
+use crate::text::Language;
 use jiff::civil::Date;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What the official calendar says of a date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DayKind {
     /// Monday to Friday, not in a holiday arrangement.
     Workday,
@@ -32,6 +35,16 @@ impl DayKind {
     /// Returns whether people work on such a day.
     pub fn is_workday(self) -> bool {
         matches!(self, Self::Workday | Self::MakeUpWorkday)
+    }
+
+    /// The kind in the words of whoever reads.
+    pub fn said(self, language: Language) -> &'static str {
+        match self {
+            Self::Workday => language.pick("工作日", "workday"),
+            Self::RestDay => language.pick("休息日", "day off"),
+            Self::Holiday => language.pick("节假日", "public holiday"),
+            Self::MakeUpWorkday => language.pick("调休上班", "make-up workday"),
+        }
     }
 }
 

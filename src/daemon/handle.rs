@@ -4,6 +4,7 @@ use super::Health;
 use crate::{
     conductor::{Command, Done, Refusal, Status},
     config::Config,
+    home::Texts,
     journal::SelfTest,
     plan::{Clips, OccurrenceId, Program},
     schedule::{ClipPath, Finding},
@@ -52,6 +53,7 @@ pub(super) enum Ask {
     Snapshot(oneshot::Sender<Snapshot>),
     ClipNamed(String, oneshot::Sender<Option<ClipPath>>),
     Reread(oneshot::Sender<()>),
+    Texts(oneshot::Sender<Texts>),
 }
 
 /// The daemon has ended while it was asked.
@@ -90,6 +92,13 @@ impl Handle {
     pub async fn reread(&self) -> Result<(), Gone> {
         let (answer, answered) = oneshot::channel();
         self.asks.send(Ask::Reread(answer)).await.map_err(|_| Gone)?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// Returns the texts in force, which are not those in the home where one of them is bad or could not be kept.
+    pub async fn texts(&self) -> Result<Texts, Gone> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask::Texts(answer)).await.map_err(|_| Gone)?;
         answered.await.map_err(|_| Gone)
     }
 

@@ -433,6 +433,7 @@ impl Station {
                 self.reread().await;
                 let _ = answer.send(());
             }
+            Ask::Texts(answer) => drop(answer.send(self.assembled.texts.clone())),
             Ask::ClipNamed(text, answer) => drop(answer.send(handle::clip_named(&self.assembled.program.clips, &text))),
         }
     }

@@ -41,6 +41,9 @@ pub(super) struct Moment {
     pub due: Timestamp,
     /// Local time of day.
     pub at: String,
+    /// When its sound began, or is planned to: later than due if it waits for another.
+    #[serde(skip)]
+    pub start: Timestamp,
     pub title: String,
     pub schedule: String,
     pub announcement: String,
@@ -81,6 +84,13 @@ impl Moment {
             State::ToCome | State::Due => "to-come",
         }
     }
+}
+
+/// Returns a date as people say it, with its day of the week.
+pub(super) fn named(date: Date, language: Language) -> String {
+    let weekday = usize::from(date.weekday().to_monday_zero_offset().unsigned_abs());
+    let chinese = ["一", "二", "三", "四", "五", "六", "日"][weekday];
+    language.pick(format!("{}月{}日 周{chinese}", date.month(), date.day()), date.strftime("%a %-d %b").to_string())
 }
 
 /// Returns the moments of `day` from its first to its last, in the station's zone.
@@ -130,6 +140,7 @@ fn join(
             occurrence: entry.occurrence.to_string(),
             due: entry.due,
             at: at(entry.due),
+            start: entry.started.unwrap_or(entry.due),
             title: entry.title,
             schedule: entry.schedule,
             announcement: entry.announcement,
@@ -156,6 +167,7 @@ fn join(
         };
         let moment = Moment {
             at: at(occurrence.due),
+            start: occurrence.start,
             due: occurrence.due,
             title: occurrence.title,
             schedule: occurrence.schedule,

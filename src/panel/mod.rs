@@ -11,6 +11,8 @@ mod day;
 mod frame;
 mod health;
 mod now;
+mod plan;
+mod schedules;
 mod sign_in;
 mod words;
 
@@ -46,6 +48,8 @@ pub struct Panel {
     daemon: Handle,
     home: Home,
     people: Arc<People>,
+    /// Held while schedules are changed: one change at a time looks and writes.
+    saving: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Serves the pages on `listener` for ever.
@@ -63,7 +67,7 @@ pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home
     let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let tls = if is_local { None } else { tls(&home, &daemon).await };
     let guard = Guard { token: control.token.into(), hosts: Arc::new([]) };
-    web::serve(listener, router(Panel { daemon, home, people }, guard), tls).await;
+    web::serve(listener, router(Panel { daemon, home, people, saving: Arc::default() }, guard), tls).await;
 }
 
 /// Opens the certificate, however often that takes: the network is served over TLS or not at all.
@@ -93,13 +97,16 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/style.css", get(frame::style))
         .route("/live.js", get(frame::live));
+    let viewers = Router::new().route("/plan", get(plan::page));
     let operators = Router::new()
         .route("/release", post(now::release))
         .route("/hush", post(now::hush))
         .route("/volume", post(now::volume))
         .route("/play", post(now::play))
-        .route("/confirm-clock", post(now::confirm_clock));
+        .route("/confirm-clock", post(now::confirm_clock))
+        .route("/plan/override", get(plan::ask).post(plan::change));
     let pages = anybody
+        .merge(viewers.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
         .merge(operators.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));

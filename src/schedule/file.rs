@@ -29,7 +29,7 @@ mod tests;
 
 use super::{
     Announcement, Band, Cancel, CronLine, During, Finding, Override, Pick, Rule, Schedule, Severity, Source, Volume,
-    When,
+    When, is_name,
 };
 use crate::calendar::{DaySet, LunarDate, Weekdays};
 use jiff::{
@@ -330,12 +330,6 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
 /// Returns whether `line` holds a mark that a Chinese keyboard types in place of one of TOML's.
 fn is_full_width(line: &str) -> bool {
     line.contains(['“', '”', '‘', '’', '，', '＝', '［', '］', '【', '】', '：', '。'])
-}
-
-/// Returns whether `name` may name an announcement.
-fn is_name(name: &str) -> bool {
-    let letters = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
-    letters && (1..=64).contains(&name.chars().count())
 }
 
 fn of_table<'a>(reader: &mut Reader, value: &'a Value<'a>, shape: &str) -> Read<Table<'a>> {

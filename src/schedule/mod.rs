@@ -19,6 +19,12 @@ use std::collections::BTreeMap;
 /// The key of an announcement in its file: letters, digits, `-` and `_` of any script, 1 to 64 characters.
 pub type AnnouncementName = String;
 
+/// Returns whether `name` may name an announcement, and a schedule that the pages make.
+pub fn is_name(name: &str) -> bool {
+    let letters = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
+    letters && (1..=64).contains(&name.chars().count())
+}
+
 /// Who issued a schedule; at an equal moment and band the highest goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

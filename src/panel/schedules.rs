@@ -1,0 +1,4 @@
+//! 计划: the schedules of the station, changed with a look at what they will do.
+
+pub(super) mod edit;
+pub(super) mod files;
