@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 pub(super) struct Words {
     pub program: String,
     pub now: String,
+    pub clips: String,
+    pub journal: String,
     pub stop: String,
     pub sign_in: String,
     pub sign_out: String,
@@ -38,6 +40,10 @@ pub(super) struct Words {
 pub(super) enum Place {
     /// 现在
     Now,
+    /// 音频
+    Clips,
+    /// 记录
+    Journal,
     /// Something that no way leads to.
     Elsewhere,
 }
