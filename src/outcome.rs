@@ -49,6 +49,37 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The closed list.
+    pub const ALL: [Self; 24] = {
+        use Reason::*;
+        [
+            Stopped,
+            Preempted,
+            QuietHours,
+            Hushed,
+            DeviceLost,
+            DecoderShort,
+            PowerLoss,
+            Crash,
+            MaxLength,
+            DailyLimit,
+            Overlap,
+            Cancelled,
+            Superseded,
+            Expired,
+            ClipExpired,
+            Disabled,
+            StationDown,
+            ClockUntrusted,
+            ClockJump,
+            ClipMissing,
+            ClipCorrupt,
+            DeviceUnavailable,
+            DeviceStalled,
+            SafeMode,
+        ]
+    };
+
     /// Returns whether an entry with this outcome may carry this reason.
     pub fn fits(self, outcome: Outcome) -> bool {
         use Reason::*;
@@ -156,6 +187,9 @@ impl Reason {
 }
 
 impl Outcome {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Played, Self::Partial, Self::Skipped, Self::Missed];
+
     /// The outcome in the words of whoever reads.
     pub fn said(self, language: Language) -> &'static str {
         let english = match self {
@@ -190,4 +224,42 @@ pub enum Evidence {
     Monitor,
     /// A microphone heard them.
     Mic,
+}
+
+impl Evidence {
+    /// The evidence in the words of whoever reads.
+    pub fn said(self, language: Language) -> &'static str {
+        let english = match self {
+            Self::Decoded => "decoded",
+            Self::Accepted => "taken by the sound card",
+            Self::Monitor => "heard at the output",
+            Self::Mic => "heard by a microphone",
+        };
+        language.pick(self.zh(), english)
+    }
+
+    /// The evidence in the words of a village clerk.
+    pub fn zh(self) -> &'static str {
+        match self {
+            Self::Decoded => "已解码",
+            Self::Accepted => "声卡已接收",
+            Self::Monitor => "输出端有声",
+            Self::Mic => "话筒收到",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_listed_once_and_belongs_to_an_outcome() {
+        let listed: std::collections::BTreeSet<_> = Reason::ALL.into_iter().collect();
+        assert_eq!(listed.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert!(Outcome::ALL.into_iter().any(|outcome| reason.fits(outcome)), "{reason:?}");
+        }
+        assert!(Reason::ALL.is_sorted() && Reason::ALL.last() == Some(&Reason::SafeMode));
+    }
 }

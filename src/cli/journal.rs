@@ -7,7 +7,8 @@ use crate::{
     journal::{
         JournalError, PublicKey, SelfTest,
         export::{Csv, Row, export, verify},
-        read::{Reader, Verdict},
+        read::{Reader, Stored, Verdict},
+        xlsx::{MOST_ROWS, Xlsx},
     },
     plan::instant,
 };
@@ -35,13 +36,16 @@ pub(super) struct Args {
     #[arg(long, value_name = "DATE")]
     until: Option<Date>,
     /// 写成 CSV 表格
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "xlsx")]
     csv: Option<PathBuf>,
+    /// 写成 Excel 工作簿：实播记录和合计，最多 10 万条
+    #[arg(long, value_name = "FILE")]
+    xlsx: Option<PathBuf>,
     /// 检验记录有没有被改动；也可以检验用 --json 或 --csv 导出的文件，不需要站点
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     verify: Option<Option<PathBuf>>,
     /// 声卡夜间自检的结果，最近的在前
-    #[arg(long, conflicts_with_all = ["verify", "csv", "on", "from", "until"])]
+    #[arg(long, conflicts_with_all = ["verify", "csv", "xlsx", "on", "from", "until"])]
     self_tests: bool,
     /// 与已知的站点公钥比对：64 位十六进制数，或者写着它的文件
     #[arg(long, value_name = "KEY|FILE", requires = "verify")]
@@ -79,6 +83,11 @@ pub(super) async fn run(arguments: Args) -> anyhow::Result<u8> {
         eprintln!("写了 {rows} 条到 {}", file.display());
         return Ok(0);
     }
+    if let Some(file) = &arguments.xlsx {
+        let rows = workbook(&mut reader, file, zone, window).await?;
+        eprintln!("写了 {rows} 条到 {}", file.display());
+        return Ok(0);
+    }
     let json = arguments.place.json;
     export(&mut reader, &home.data(), clock::wall(), window, |row| {
         println!("{}", if json { row.json()? } else { words(row, &zone)? });
@@ -86,6 +95,24 @@ pub(super) async fn run(arguments: Args) -> anyhow::Result<u8> {
     })
     .await?;
     Ok(0)
+}
+
+/// Writes a workbook, and returns how many rows it has.
+async fn workbook(reader: &mut Reader, file: &Path, zone: TimeZone, window: Range<Timestamp>) -> anyhow::Result<i64> {
+    let rows = reader.count(&window).await?;
+    anyhow::ensure!(
+        rows <= MOST_ROWS,
+        "这段时间有 {rows} 条，一个工作簿最多 {MOST_ROWS} 条；请用 --from 和 --until 分几次导出"
+    );
+    let mut xlsx = Xlsx::new(zone)?;
+    let take = |stored: Stored| {
+        let line = serde_json::from_str(&stored.line).map_err(JournalError::from)?;
+        Ok::<_, anyhow::Error>(xlsx.row(&line, &stored.hash)?)
+    };
+    reader.entries(window, take).await?;
+    let to = fs::File::create(file).with_context(|| format!("写不了 {}", file.display()))?;
+    xlsx.finish(to).with_context(|| format!("写不了 {}", file.display()))?;
+    Ok(rows)
 }
 
 fn list_tests(tests: &[SelfTest], zone: &TimeZone, json: bool) -> anyhow::Result<u8> {

@@ -4,7 +4,7 @@
 //! rows in a power cut, `FULL` none). A commit that fails may have happened all the same; so after any failure the
 //! connection is opened anew and the write is tried once more, by key, which changes nothing where it had happened.
 //!
-//! Not here: reading beside a running daemon ([`read`]), files for others and their proof ([`export`]), what the lines mean ([`crate::entry`]).
+//! Not here: reading beside a running daemon ([`read`]), files for others and their proof ([`export`], [`xlsx`]), what the lines mean ([`crate::entry`]).
 
 pub mod export;
 mod migrate;
@@ -12,6 +12,8 @@ pub mod read;
 mod sign;
 #[cfg(test)]
 mod tests;
+pub mod totals;
+pub mod xlsx;
 
 pub use sign::{NoKey, PublicKey, head_text};
 

@@ -78,6 +78,16 @@ impl Reader {
         Ok(())
     }
 
+    /// Returns how many rows are due in `window`.
+    pub async fn count(&mut self, window: &Range<Timestamp>) -> Result<i64, JournalError> {
+        let row = sqlx::query("SELECT count(*) FROM entry WHERE due >= ? AND due < ?")
+            .bind(window.start.as_millisecond())
+            .bind(window.end.as_millisecond())
+            .fetch_one(&mut self.connection)
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
     /// Returns where the rows due in `window` lie; they are found by the index of dues, and read in order of number.
     pub(super) async fn seqs(&mut self, window: &Range<Timestamp>) -> Result<Range<i64>, JournalError> {
         let row = sqlx::query(SEQS)

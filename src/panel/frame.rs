@@ -23,6 +23,8 @@ pub(super) struct Words {
     pub now: String,
     pub plan: String,
     pub schedules: String,
+    pub clips: String,
+    pub journal: String,
     pub stop: String,
     pub sign_in: String,
     pub sign_out: String,
@@ -44,6 +46,10 @@ pub(super) enum Place {
     Plan,
     /// 计划
     Schedules,
+    /// 音频
+    Clips,
+    /// 记录
+    Journal,
     /// Something that no way leads to.
     Elsewhere,
 }

@@ -7,9 +7,11 @@
 //!
 //! Not here: connections, sessions, languages ([`crate::web`]).
 
+mod aside;
 mod day;
 mod frame;
 mod health;
+mod journal;
 mod now;
 mod plan;
 mod schedules;
@@ -50,6 +52,8 @@ pub struct Panel {
     people: Arc<People>,
     /// Held while schedules are changed: one change at a time looks and writes.
     saving: Arc<tokio::sync::Mutex<()>>,
+    aside: aside::Aside,
+    checks: journal::Checks,
 }
 
 /// Serves the pages on `listener` for ever.
@@ -67,7 +71,9 @@ pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home
     let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let tls = if is_local { None } else { tls(&home, &daemon).await };
     let guard = Guard { token: control.token.into(), hosts: Arc::new([]) };
-    web::serve(listener, router(Panel { daemon, home, people, saving: Arc::default() }, guard), tls).await;
+    let panel =
+        Panel { daemon, home, people, saving: Arc::default(), aside: Default::default(), checks: Default::default() };
+    web::serve(listener, router(panel, guard), tls).await;
 }
 
 /// Opens the certificate, however often that takes: the network is served over TLS or not at all.
@@ -97,7 +103,12 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/style.css", get(frame::style))
         .route("/live.js", get(frame::live));
-    let viewers = Router::new().route("/plan", get(plan::page));
+    let viewers = Router::new()
+        .route("/plan", get(plan::page))
+        .route("/journal", get(journal::page))
+        .route("/journal/print", get(journal::book))
+        .route("/journal/check", get(journal::check))
+        .route("/print.js", get(journal::print_script));
     let operators = Router::new()
         .route("/release", post(now::release))
         .route("/hush", post(now::hush))
@@ -110,10 +121,12 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .merge(operators.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
-    // Live updates go on as long as somebody looks.
+    // Live updates go on as long as somebody looks; a year of the journal takes its time.
     let live = Router::new().route("/events", get(now::events));
+    let carried = Router::new().route("/journal.csv", get(journal::csv)).route("/journal.xlsx", get(journal::xlsx));
     pages
         .merge(live)
+        .merge(carried.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
         .fallback(missing)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(middleware::from_fn_with_state(panel.clone(), identify))
