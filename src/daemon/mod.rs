@@ -89,7 +89,7 @@ fn list(findings: &[Finding]) -> String {
 pub async fn run<F>(
     home: Home,
     options: Options,
-    pages: impl FnOnce(TcpListener, Handle, Control, Home) -> F + Send + 'static,
+    pages: impl Fn(TcpListener, Handle, Control, Home) -> F + Send + 'static,
 ) -> Result<(), StartError>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -241,13 +241,13 @@ fn past(versions: &[Version], memory: &Memory, clips: &Clips) -> Vec<(Option<Tim
 }
 
 /// Opens the page, however long that takes, and serves it.
-async fn open_page<F: Future<Output = ()> + Send>(
+async fn open_page<F: Future<Output = ()> + Send + 'static>(
     listen: SocketAddr,
     mut control: Control,
     home: Home,
     handle: Handle,
     listening: mpsc::Sender<Result<Control, String>>,
-    pages: impl FnOnce(TcpListener, Handle, Control, Home) -> F,
+    pages: impl Fn(TcpListener, Handle, Control, Home) -> F,
 ) {
     loop {
         match TcpListener::bind(listen).await {
@@ -256,8 +256,12 @@ async fn open_page<F: Future<Output = ()> + Send>(
                 tokio::spawn(write_control(control.clone(), home.clone()));
                 // The daemon is gone if nobody listens any more.
                 let _ = listening.send(Ok(control.clone())).await;
-                pages(listener, handle, control, home).await;
-                return;
+                let serving = pages(listener, handle.clone(), control.clone(), home.clone());
+                // It serves for ever, unless it fails: then it is begun anew, and the broadcast goes on meanwhile.
+                if let Err(error) = tokio::spawn(serving).await {
+                    error!(%error, "the pages broke off; they are opened again in ten seconds");
+                }
+                tokio::time::sleep(RETRY).await;
             }
             Err(error) => {
                 warn!(%error, "the page cannot be opened at {listen}; trying again in ten seconds");
