@@ -42,6 +42,27 @@ impl Language {
     }
 }
 
+/// One sentence in each language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// 中文
+    pub zh: String,
+    /// English
+    pub en: String,
+}
+
+impl Said {
+    /// Returns a sentence in both languages.
+    pub fn new(zh: impl Into<String>, en: impl Into<String>) -> Self {
+        Self { zh: zh.into(), en: en.into() }
+    }
+
+    /// Returns it in this language.
+    pub fn in_language(&self, language: Language) -> &str {
+        language.pick(&self.zh, &self.en)
+    }
+}
+
 /// Line and column of a byte offset, from 1, the column in characters.
 pub fn place(text: &str, offset: usize) -> (u32, u32) {
     let before = text.get(..offset).unwrap_or(text);

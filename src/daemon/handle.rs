@@ -8,6 +8,7 @@ use crate::{
     journal::SelfTest,
     plan::{Clips, OccurrenceId, Program},
     schedule::{ClipPath, Finding},
+    text::Said,
 };
 use jiff::{Timestamp, tz::TimeZone};
 use std::{path::PathBuf, sync::Arc};
@@ -27,7 +28,7 @@ pub struct Snapshot {
     /// Schedules loaded, clips of the next 24 h prepared, speaker answering.
     pub ready: bool,
     /// Faults in plain words, each with its remedy.
-    pub faults: Vec<String>,
+    pub faults: Vec<Said>,
     /// What is wrong in the files of the home.
     pub findings: Arc<Vec<Finding>>,
     /// What the last self-test of the sound card found.

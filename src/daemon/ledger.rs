@@ -7,6 +7,7 @@ use crate::{
     entry::{Entry, Running},
     journal::{Journal, JournalError, SelfTest},
     plan::OccurrenceId,
+    text::Said,
 };
 use jiff::Timestamp;
 use std::{
@@ -51,10 +52,14 @@ impl Ledger {
     }
 
     /// Returns the fault to show, if the journal is not being written.
-    pub fn fault(&self) -> Option<String> {
+    pub fn fault(&self) -> Option<Said> {
         (self.tried.is_some()).then(|| {
-            let lost = if self.lost > 0 { format!("，另有 {} 条放不下", self.lost) } else { String::new() };
-            format!("播出记录写不进磁盘，{} 条暂存在内存里{lost}；请检查磁盘空间和权限", self.waiting.len())
+            let (waiting, lost) = (self.waiting.len(), self.lost);
+            let more = if lost > 0 { (format!("，另有 {lost} 条放不下"), format!(", {lost} more had no room")) } else { Default::default() };
+            Said::new(
+                format!("播出记录写不进磁盘，{waiting} 条暂存在内存里{}；请检查磁盘空间和权限", more.0),
+                format!("the journal cannot be written, {waiting} entries wait in memory{}; check disk space and permissions", more.1),
+            )
         })
     }
 

@@ -26,6 +26,7 @@ use crate::{
     plan::{Clips, Occurrence, Program, Verdict, plan},
     schedule::{ClipPath, Finding},
     speaker::protocol::{Order, Word},
+    text::Said,
 };
 use handle::Ask;
 use jiff::{SignedDuration, Timestamp};
@@ -246,7 +247,7 @@ async fn open_page<F: Future<Output = ()> + Send + 'static>(
     mut control: Control,
     home: Home,
     handle: Handle,
-    listening: mpsc::Sender<Result<Control, String>>,
+    listening: mpsc::Sender<Result<Control, Said>>,
     pages: impl Fn(TcpListener, Handle, Control, Home) -> F,
 ) {
     loop {
@@ -265,8 +266,13 @@ async fn open_page<F: Future<Output = ()> + Send + 'static>(
             }
             Err(error) => {
                 warn!(%error, "the page cannot be opened at {listen}; trying again in ten seconds");
-                let fault = format!(
-                    "页面地址 {listen} 打不开（{error}），播出不受影响；请关掉占用它的程序，或在 station.toml 里换一个端口"
+                let fault = Said::new(
+                    format!(
+                        "页面地址 {listen} 打不开（{error}），播出不受影响；请关掉占用它的程序，或在 station.toml 里换一个端口"
+                    ),
+                    format!(
+                        "the page cannot be opened at {listen} ({error}), the broadcast goes on; end the program that holds it, or choose another port in station.toml"
+                    ),
                 );
                 let _ = listening.send(Err(fault)).await;
                 tokio::time::sleep(RETRY).await;
@@ -339,7 +345,7 @@ struct Station {
     speaker_answers: bool,
     alarms: BTreeSet<Alarm>,
     page: Option<Control>,
-    page_fault: Option<String>,
+    page_fault: Option<Said>,
     /// What the sound server says is wrong with the output.
     output_fault: Option<String>,
     self_test: Option<SelfTest>,
@@ -359,7 +365,7 @@ impl Station {
         mut words: mpsc::Receiver<FromSpeaker>,
         mut changes: mpsc::Receiver<()>,
         mut finds: mpsc::Receiver<(Clips, Vec<Finding>, bool)>,
-        listens: &mut mpsc::Receiver<Result<Control, String>>,
+        listens: &mut mpsc::Receiver<Result<Control, Said>>,
     ) {
         let shutdown = shutdown();
         tokio::pin!(shutdown);
@@ -520,7 +526,7 @@ impl Station {
         let _ = self.wanted.try_send(wanted);
     }
 
-    fn take_page(&mut self, page: Result<Control, String>) {
+    fn take_page(&mut self, page: Result<Control, Said>) {
         match page {
             Ok(control) => (self.page, self.page_fault) = (Some(control), None),
             Err(fault) => self.page_fault = Some(fault),
@@ -609,7 +615,7 @@ impl Station {
                     }
                 }
                 Action::Alarm(alarm) => {
-                    warn!("{}", alarm_words(alarm));
+                    warn!("{}", alarm_words(alarm).zh);
                     self.alarms.insert(alarm);
                 }
                 Action::Clear(alarm) => {
@@ -635,18 +641,30 @@ impl Station {
 
     fn snapshot(&self) -> Snapshot {
         let now = self.clock.now();
-        let mut faults: Vec<String> = self.alarms.iter().map(|alarm| alarm_words(*alarm).to_owned()).collect();
+        let mut faults: Vec<Said> = self.alarms.iter().map(|alarm| alarm_words(*alarm)).collect();
         faults.extend(self.ledger.fault());
         faults.extend(self.page_fault.clone());
-        faults.extend(self.output_fault.clone());
+        // The speaker's own words for what it found.
+        faults.extend(
+            self.output_fault.iter().map(|fault| Said::new(fault, format!("the output cannot be heard: {fault}"))),
+        );
         if let Some(fault) = self.self_test.as_ref().and_then(|test| test.fault.as_ref()) {
-            faults.push(format!("夜间声卡自检没有通过：{fault}"));
+            faults.push(Said::new(
+                format!("夜间声卡自检没有通过：{fault}"),
+                format!("the sound card failed its test at night: {fault}"),
+            ));
         }
         if self.unkept.is_some() {
-            faults.push("新的播放计划写不进磁盘，原来的计划仍在使用；请检查磁盘空间和权限".into());
+            faults.push(Said::new(
+                "新的播放计划写不进磁盘，原来的计划仍在使用；请检查磁盘空间和权限",
+                "the new schedules cannot be kept on disk and the old ones stay in force; check disk space and permissions",
+            ));
         }
         if self.assembled.texts.station.is_none() {
-            faults.push("还没有 station.toml，正在用默认设置；请按 README 写一份".into());
+            faults.push(Said::new(
+                "还没有 station.toml，正在用默认设置；请在页面上完成首次设置",
+                "there is no station.toml yet and the defaults are in force; set the station up on its page",
+            ));
         }
         let status = self.conductor.status(now);
         let health = self.vitals.health(now.awake, self.ledger.fault().is_none(), !status.playing.is_empty());
@@ -676,7 +694,7 @@ impl Station {
         }
         let page = match (&self.page, &self.page_fault) {
             (Some(page), _) => format!("http://{}/", page.address),
-            (None, Some(fault)) => fault.clone(),
+            (None, Some(fault)) => fault.zh.clone(),
             (None, None) => return,
         };
         self.announced = true;
@@ -699,13 +717,23 @@ impl Station {
     }
 }
 
-fn alarm_words(alarm: Alarm) -> &'static str {
-    match alarm {
-        Alarm::ClockUntrusted => "电脑时间不对，自动播出已暂停；请校准时间，再执行 dalaba confirm-clock",
-        Alarm::NoDevice => "没有可用的声卡；请检查声卡、连线和 station.toml 里的 output",
-        Alarm::SafeMode => "程序连续出错，自动播出暂停 30 分钟；请查看日志",
-        Alarm::Silence => "播出的声音是静音；请检查音频文件",
-    }
+fn alarm_words(alarm: Alarm) -> Said {
+    let (zh, en) = match alarm {
+        Alarm::ClockUntrusted => (
+            "电脑时间不对，自动播出已暂停；请校准时间，再在页面上确认，或执行 dalaba confirm-clock",
+            "the computer's time is wrong and nothing scheduled plays; set the time, then confirm it on the page",
+        ),
+        Alarm::NoDevice => (
+            "没有可用的声卡；请检查声卡、连线和 station.toml 里的 output",
+            "there is no sound card; check the card, its cable, and `output` in station.toml",
+        ),
+        Alarm::SafeMode => (
+            "程序连续出错，自动播出暂停 30 分钟；请查看日志",
+            "the program failed several times and plays nothing scheduled for 30 minutes; see its log",
+        ),
+        Alarm::Silence => ("播出的声音是静音；请检查音频文件", "what was played is silence; check the clip"),
+    };
+    Said::new(zh, en)
 }
 
 /// Waits for the system to ask for an end.

@@ -13,6 +13,7 @@ mod frame;
 mod health;
 mod journal;
 mod now;
+mod openapi;
 mod plan;
 mod schedules;
 mod sign_in;
@@ -101,6 +102,7 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/language", post(sign_in::language))
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/style.css", get(frame::style))
         .route("/live.js", get(frame::live));
     let viewers = Router::new()

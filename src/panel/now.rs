@@ -146,11 +146,14 @@ impl Sounding {
 }
 
 impl View {
-    async fn of(seen: &Snapshot) -> Self {
+    async fn of(seen: &Snapshot, language: Language) -> Self {
         let today = day::window(&seen.zone, seen.now.to_zoned_datetime(seen.zone.clone()).date());
-        let mut faults = seen.faults.clone();
+        let mut faults: Vec<String> = seen.faults.iter().map(|fault| fault.in_language(language).to_owned()).collect();
         let today = day::moments(seen, today).await.unwrap_or_else(|error| {
-            faults.push(format!("播出记录读不出来：{error}；请检查磁盘"));
+            faults.push(language.pick(
+                format!("播出记录读不出来：{error}；请检查磁盘"),
+                format!("the journal cannot be read: {error}; check the disk"),
+            ));
             Vec::new()
         });
         let status = &seen.status;
@@ -202,8 +205,8 @@ impl View {
     }
 
     /// Returns what is wrong, the faults first.
-    fn wrong(&self) -> Vec<String> {
-        self.faults.iter().cloned().chain(self.findings.iter().map(ToString::to_string)).collect()
+    fn wrong(&self, language: Language) -> Vec<String> {
+        self.faults.iter().cloned().chain(self.findings.iter().map(|finding| finding.said(language))).collect()
     }
 
     fn doubts_clock(&self) -> bool {
@@ -237,7 +240,7 @@ pub(super) async fn page(State(panel): State<Panel>, asked: Asked) -> Result<Res
         return Ok(super::sign_in::first(&asked));
     }
     let seen = panel.daemon.snapshot().await?;
-    let view = View::of(&seen).await;
+    let view = View::of(&seen, asked.language).await;
     let program = &seen.program;
     let announcements = program.schedules.iter().flat_map(|schedule| &schedule.announcements);
     let announcements = announcements.map(|(key, one)| (key.clone(), one.title.clone())).collect();
@@ -266,7 +269,7 @@ pub(super) async fn events(State(panel): State<Panel>, asked: Asked) -> Result<R
         let words = &words::Words::of(language).now;
         let mut last = String::new();
         while let Ok(seen) = panel.daemon.snapshot().await {
-            let view = View::of(&seen).await;
+            let view = View::of(&seen, language).await;
             let text = Live { words, language, view: &view }.render().unwrap_or_default();
             if text != last {
                 // Nobody looks any more.
