@@ -3,6 +3,7 @@
 //! Pure: text in, text out. Whether the new text says something sensible is for [`crate::schedule::file`] to find.
 
 pub(in crate::panel) mod cancel;
+pub(in crate::panel) mod fields;
 #[cfg(test)]
 mod tests;
 
@@ -76,6 +77,17 @@ fn tables_mut<'a>(document: &'a mut DocumentMut, key: &str) -> Vec<&'a mut dyn T
             list.iter_mut().filter_map(Value::as_inline_table_mut).map(|table| table as &mut dyn TableLike).collect()
         }
         _ => Vec::new(),
+    }
+}
+
+/// Writes a value in the place of the one before it, whose spaces and comment it keeps.
+fn put(table: &mut dyn TableLike, key: &str, mut value: Value) {
+    match table.get_mut(key).and_then(Item::as_value_mut) {
+        Some(old) => {
+            *value.decor_mut() = old.decor().clone();
+            *old = value;
+        }
+        None => drop(table.insert(key, Item::Value(value))),
     }
 }
 
