@@ -94,14 +94,27 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/language", post(sign_in::language))
         .route("/style.css", get(frame::style))
         .route("/live.js", get(frame::live));
-    let viewers = Router::new().route("/plan", get(plan::page));
+    let viewers = Router::new()
+        .route("/plan", get(plan::page))
+        .route("/schedules", get(schedules::list))
+        .route("/schedules/{name}", get(schedules::page))
+        .route("/schedules/history", get(schedules::history::list))
+        .route("/schedules/history/{revision}", get(schedules::history::page))
+        .route("/schedules.js", get(schedules::script));
     let operators = Router::new()
         .route("/release", post(now::release))
         .route("/hush", post(now::hush))
         .route("/volume", post(now::volume))
         .route("/play", post(now::play))
         .route("/confirm-clock", post(now::confirm_clock))
-        .route("/plan/override", get(plan::ask).post(plan::change));
+        .route("/plan/override", get(plan::ask).post(plan::change))
+        .route("/schedules/new", get(schedules::create))
+        .route("/schedules/check", post(schedules::check))
+        .route("/schedules/{name}", post(schedules::save))
+        .route("/schedules/{name}/edit", post(schedules::edit))
+        .route("/schedules/{name}/preview", post(schedules::preview))
+        .route("/schedules/{name}/delete", post(schedules::delete))
+        .route("/schedules/history/{revision}/restore", post(schedules::history::restore));
     let admins = Router::new();
     let pages = anybody
         .merge(viewers.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))

@@ -26,6 +26,12 @@ fn document(text: &str) -> Result<DocumentMut, Torn> {
     plain(text).parse().map_err(|_| Torn)
 }
 
+/// Returns what came back from a form as a text like `before`: a browser ends every line in its own way.
+pub(in crate::panel) fn as_before(before: Option<&str>, sent: &str) -> String {
+    let sent = plain(sent);
+    before.map_or_else(|| sent.clone(), |before| keep(before, &sent))
+}
+
 /// The text without its byte order mark, each line ended as Unix ends it.
 fn plain(text: &str) -> String {
     text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n")
