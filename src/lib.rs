@@ -5,7 +5,7 @@
 //!
 //! * ground, pure: [`outcome`] names what may become of an occurrence; [`calendar`] and [`schedule`] make a
 //!   [`plan`]; [`entry`] is one line of the journal; [`gate`] is the last gate before the loudspeaker; [`trust`]
-//!   says what may be believed about the time; the [`conductor`] walks through the plan; [`text`] is what all texts share.
+//!   says what may be believed about the time; the [`conductor`] walks through the plan; [`check`] says what is wrong with it; [`text`] is what all texts share.
 //! * engines, one kind of I/O each: [`clock`], [`journal`], [`ingest`] and [`speaker`] (processes of their own),
 //!   [`library`], [`disk`].
 //! * the only place where decisions meet effects: [`daemon`].
@@ -13,6 +13,7 @@
 //! * assembly: [`config`], [`cli`].
 
 pub mod calendar;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod conductor;

@@ -110,14 +110,26 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/journal", get(journal::page))
         .route("/journal/print", get(journal::book))
         .route("/journal/check", get(journal::check))
-        .route("/print.js", get(journal::print_script));
+        .route("/print.js", get(journal::print_script))
+        .route("/schedules", get(schedules::list))
+        .route("/schedules/{name}", get(schedules::page))
+        .route("/schedules/history", get(schedules::history::list))
+        .route("/schedules/history/{revision}", get(schedules::history::page))
+        .route("/schedules.js", get(schedules::script));
     let operators = Router::new()
         .route("/release", post(now::release))
         .route("/hush", post(now::hush))
         .route("/volume", post(now::volume))
         .route("/play", post(now::play))
         .route("/confirm-clock", post(now::confirm_clock))
-        .route("/plan/override", get(plan::ask).post(plan::change));
+        .route("/plan/override", get(plan::ask).post(plan::change))
+        .route("/schedules/new", get(schedules::create))
+        .route("/schedules/check", post(schedules::check))
+        .route("/schedules/{name}", post(schedules::save))
+        .route("/schedules/{name}/edit", post(schedules::edit))
+        .route("/schedules/{name}/preview", post(schedules::preview))
+        .route("/schedules/{name}/delete", post(schedules::delete))
+        .route("/schedules/history/{revision}/restore", post(schedules::history::restore));
     let pages = anybody
         .merge(viewers.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
         .merge(operators.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))

@@ -68,7 +68,6 @@ pub(super) struct Words {
     pub confirm_skip: String,
     pub confirm_back: String,
     pub which: String,
-    pub times: String,
     pub everything: String,
     pub why: String,
     pub no: String,

@@ -3,6 +3,7 @@
 //! Pure: text in, text out. Whether the new text says something sensible is for [`crate::schedule::file`] to find.
 
 pub(in crate::panel) mod cancel;
+pub(in crate::panel) mod fields;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,12 @@ fn edit(text: &str, change: impl FnOnce(&mut DocumentMut)) -> Result<String, Tor
 /// Reads the text's tables.
 fn document(text: &str) -> Result<DocumentMut, Torn> {
     plain(text).parse().map_err(|_| Torn)
+}
+
+/// Returns what came back from a form as a text like `before`: a browser ends every line in its own way.
+pub(in crate::panel) fn as_before(before: Option<&str>, sent: &str) -> String {
+    let sent = plain(sent);
+    before.map_or_else(|| sent.clone(), |before| keep(before, &sent))
 }
 
 /// The text without its byte order mark, each line ended as Unix ends it.
@@ -76,6 +83,17 @@ fn tables_mut<'a>(document: &'a mut DocumentMut, key: &str) -> Vec<&'a mut dyn T
             list.iter_mut().filter_map(Value::as_inline_table_mut).map(|table| table as &mut dyn TableLike).collect()
         }
         _ => Vec::new(),
+    }
+}
+
+/// Writes a value in the place of the one before it, whose spaces and comment it keeps.
+fn put(table: &mut dyn TableLike, key: &str, mut value: Value) {
+    match table.get_mut(key).and_then(Item::as_value_mut) {
+        Some(old) => {
+            *value.decor_mut() = old.decor().clone();
+            *old = value;
+        }
+        None => drop(table.insert(key, Item::Value(value))),
     }
 }
 

@@ -23,6 +23,11 @@ pub(in crate::panel) fn file(name: &str) -> String {
     format!("schedules/{name}.toml")
 }
 
+/// Returns whether `name` can be the stem of a file of `schedules/`, and of nothing outside it.
+pub(in crate::panel) fn is_stem(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
+}
+
 /// Reads a schedule; what cannot be read is a problem with its remedy.
 pub(in crate::panel) fn read(home: &Home, asked: &Asked, name: &str) -> Result<Option<String>, Problem> {
     home.schedule(name).map_err(|finding| {
@@ -64,6 +69,9 @@ pub(in crate::panel) async fn keep(panel: &Panel, asked: &Asked, changes: Change
 
 fn write(home: &Home, changes: &Changes) -> io::Result<()> {
     fs::create_dir_all(home.schedules())?;
+    if let Some((name, _)) = changes.iter().find(|(name, _)| !is_stem(name)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is no name of a schedule")));
+    }
     for (name, text) in changes {
         let path = home.schedules().join(format!("{name}.toml"));
         match text {

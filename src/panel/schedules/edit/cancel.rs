@@ -1,6 +1,6 @@
 //! 仅此一天不播: one date's override, written and taken back.
 
-use super::{Torn, edit, push, tables, tables_mut, take_away};
+use super::{Torn, edit, push, put, tables, tables_mut, take_away};
 use crate::schedule::Cancel;
 use jiff::civil::Date;
 use toml_edit::{Array, Datetime, Item, Table, TableLike, Value, value};
@@ -19,7 +19,7 @@ pub(in crate::panel) fn cancel(text: &str, date: Date, name: Option<&str>, note:
         }
         match (tables_mut(document, "override").into_iter().find(|table| is_of(*table, date)), name) {
             (Some(table), None) => {
-                table.insert("cancel", value("all"));
+                put(table, "cancel", Value::from("all"));
                 set_note(table, note);
             }
             (Some(table), Some(name)) => {
@@ -28,7 +28,7 @@ pub(in crate::panel) fn cancel(text: &str, date: Date, name: Option<&str>, note:
                         list.push(name);
                     }
                 } else {
-                    table.insert("cancel", value(Array::from_iter([name])));
+                    put(table, "cancel", Value::from(Array::from_iter([name])));
                 }
                 set_note(table, note);
             }
@@ -86,7 +86,7 @@ fn cancelled(table: &dyn TableLike) -> Option<Cancel> {
 
 fn set_note(table: &mut dyn TableLike, note: &str) {
     if !note.is_empty() {
-        table.insert("note", value(note));
+        put(table, "note", Value::from(note));
     }
 }
 

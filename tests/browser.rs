@@ -1,0 +1,359 @@
+//! The station's pages in a real browser, as a village broadcaster uses them: first run, upload, schedule, preview,
+//! play now, stop, journal, print, roles; in Chinese, on a PC and on a phone.
+//!
+//! Every page that is shown is measured: nothing is wider than the window, every field has its label, nothing comes
+//! from elsewhere. With `DALABA_PICTURES=1` the pictures of README are taken into `docs/`.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod support;
+
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+use support::{PATIENCE, Village, http, wave::{melody, wav}};
+
+/// A browser of its own, without a window.
+struct Browser {
+    driver: Child,
+    client: Client,
+    root: String,
+}
+
+impl Browser {
+    async fn open(village: &Village) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver, which scripts/test installs");
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = loop {
+            let line = lines.next().expect("chromedriver says its port").unwrap();
+            if let Some((_, port)) = line.rsplit_once("on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        // It goes on speaking; somebody has to listen.
+        std::thread::spawn(move || lines.for_each(drop));
+        let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
+        let options = json!({ "args": arguments, "prefs": { "intl.accept_languages": "zh-CN" } });
+        let Value::Object(capabilities) = json!({ "goog:chromeOptions": options }) else { unreachable!("an object") };
+        let client = ClientBuilder::native()
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect("a browser");
+        let root = format!("http://{}", http::Client::stranger(village).address);
+        let browser = Self { driver, client, root };
+        browser.wide().await;
+        browser
+    }
+
+    async fn wide(&self) {
+        self.client.set_window_size(1100, 900).await.unwrap();
+    }
+
+    async fn phone(&self) {
+        self.client.set_window_size(400, 900).await.unwrap();
+    }
+
+    async fn go(&self, path: &str) {
+        self.client.goto(&format!("{}{path}", self.root)).await.unwrap();
+    }
+
+    async fn text(&self) -> String {
+        self.client.find(Locator::Css("body")).await.unwrap().text().await.unwrap()
+    }
+
+    async fn write(&self, field: &str, text: &str) {
+        let field = self.client.find(Locator::Css(field)).await.unwrap();
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    async fn press(&self, what: &str) {
+        let button = self.client.find(Locator::Css(what)).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        button.click().await.unwrap();
+    }
+
+    /// Waits until the page says something.
+    async fn says(&self, what: &str) {
+        let since = dalaba::clock::monotonic();
+        loop {
+            // While a page gives way to the next it has no text.
+            let text = match self.client.find(Locator::Css("body")).await {
+                Ok(body) => body.text().await.unwrap_or_default(),
+                Err(_) => String::new(),
+            };
+            if text.contains(what) {
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "in vain: {what}\n{text}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn run(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    /// Holds the page that is shown against what holds for every page, and takes its picture.
+    async fn look(&self, name: &str) {
+        let wide = self.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+        assert!(wide.as_i64().unwrap() <= 0, "{name} is {wide} pixels too wide: {}", self.widest().await);
+        let bare = self
+            .run(
+                "return [...document.querySelectorAll('input, select, textarea')]
+                    .filter(field => field.type !== 'hidden' && !field.hidden && !field.labels?.length && !field.ariaLabel)
+                    .map(field => field.outerHTML)",
+            )
+            .await;
+        assert_eq!(bare, json!([]), "fields of {name} without a label");
+        let foreign = self
+            .run(
+                "return performance.getEntriesByType('resource').map(entry => entry.name)
+                    .filter(name => !name.startsWith(location.origin))",
+            )
+            .await;
+        assert_eq!(foreign, json!([]), "{name} asks elsewhere");
+        let unclear = self.run(CONTRAST).await;
+        assert_eq!(unclear, json!([]), "texts of {name} below a contrast of 4.5");
+        if std::env::var_os("DALABA_PICTURES").is_some() {
+            let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+            fs::create_dir_all(&docs).unwrap();
+            fs::write(docs.join(format!("{name}.png")), self.client.screenshot().await.unwrap()).unwrap();
+        }
+    }
+
+    async fn widest(&self) -> Value {
+        self.run(
+            "return [...document.querySelectorAll('body *')]
+                .filter(one => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+                .map(one => one.tagName + '.' + one.className + ' ' + one.textContent.slice(0, 40)).slice(0, 5)",
+        )
+        .await
+    }
+
+    async fn sign_in(&self, name: &str, password: &str) {
+        self.go("/sign-in").await;
+        self.write("input[name=name]", name).await;
+        self.write("main input[name=password]", password).await;
+        self.press("main form button").await;
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The browser goes with its driver.
+        self.driver.kill().ok();
+        self.driver.wait().ok();
+    }
+}
+
+/// Returns the texts whose contrast with what lies behind them is below 4.5 (WCAG 2, AA).
+const CONTRAST: &str = "
+const parts = (colour) => (colour.match(/[\\d.]+/g) || []).map(Number);
+const shine = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = (one) => {
+    for (; one; one = one.parentElement) {
+        const colour = parts(getComputedStyle(one).backgroundColor);
+        if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+};
+return [...document.querySelectorAll('body *')]
+    .filter(one => [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim()) && one.checkVisibility())
+    .filter(one => !one.disabled && !one.closest('fieldset:disabled, svg, option'))
+    .map(one => {
+        const [a, b] = [shine(parts(getComputedStyle(one).color)), shine(behind(one))].sort((a, b) => b - a);
+        return [(a + 0.05) / (b + 0.05), one.textContent.trim().slice(0, 30)];
+    })
+    .filter(([contrast]) => contrast < 4.5);
+";
+
+fn in_a_browser(test: impl AsyncFnOnce(&Browser, &Village), village: &Village) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let browser = Browser::open(village).await;
+        test(&browser, village).await;
+        browser.client.clone().close().await.unwrap();
+    });
+}
+
+/// The sounds and schedules that ship, in a home where nothing was set up yet.
+fn untouched() -> Village {
+    let mut village = Village::new();
+    fs::remove_file(village.home().join("station.toml")).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["audio/chime", "audio/fraud"] {
+        fs::create_dir_all(village.home().join(folder)).unwrap();
+        for file in fs::read_dir(shipped.join(folder)).unwrap().flatten() {
+            fs::copy(file.path(), village.home().join(folder).join(file.file_name())).unwrap();
+        }
+    }
+    fs::copy(shipped.join("audio/clips.toml"), village.home().join("audio/clips.toml")).unwrap();
+    village.launch();
+    village.wait("the page is open", |village| village.home().join("data/control.json").exists());
+    village
+}
+
+const NAME: &str = "王芳";
+const PASSWORD: &str = "春天的大喇叭";
+
+#[test]
+fn a_broadcaster_sets_a_station_up_and_runs_it_from_the_page() {
+    let village = untouched();
+    in_a_browser(
+        async |browser, village| {
+            browser.go("/first-run").await;
+            browser.look("first-run").await;
+            browser.write("input[name=station]", "北庄村").await;
+            browser.write("input[name=name]", NAME).await;
+            browser.write("input[name=password]", PASSWORD).await;
+            browser.write("input[name=again]", PASSWORD).await;
+            browser.press("form[action='/first-run'] button").await;
+            browser.says("北庄村").await;
+            browser.says("早间反诈提示").await;
+            village.wait("the station is ready", |village| village.dalaba(["next"]).code == 0);
+
+            let clip = village.home().join("新提示.wav");
+            fs::write(&clip, wav(&melody(3, 30.0))).unwrap();
+            upload(browser, &clip).await;
+            browser.go("/clips").await;
+            browser.says("新提示").await;
+            browser.look("clips").await;
+
+            write_a_schedule(browser).await;
+            browser.go("/plan").await;
+            browser.says("午间提醒").await;
+            browser.look("plan").await;
+
+            play_and_stop(browser, village).await;
+            browser.go("/journal").await;
+            browser.says("部分播出").await;
+            browser.look("journal").await;
+            browser.go("/journal/print").await;
+            browser.says("播出信息登记本").await;
+            browser.look("journal-print").await;
+            browser.go("/settings").await;
+            browser.look("settings").await;
+            browser.phone().await;
+            for page in ["/", "/plan", "/schedules", "/clips", "/journal", "/settings", "/journal/print"] {
+                browser.go(page).await;
+                let name = if page == "/" { "now" } else { page.trim_start_matches('/') };
+                browser.look(&format!("phone-{}", name.replace('/', "-"))).await;
+            }
+            browser.wide().await;
+            in_english(browser).await;
+            roles(browser).await;
+        },
+        &village,
+    );
+}
+
+async fn upload(browser: &Browser, clip: &PathBuf) {
+    browser.go("/clips").await;
+    let field = browser.client.find(Locator::Css("form[action='/clips'] input[type=file]")).await.unwrap();
+    field.send_keys(clip.to_str().unwrap()).await.unwrap();
+    browser.press("form[action='/clips'] button").await;
+    browser.says("新提示").await;
+}
+
+async fn write_a_schedule(browser: &Browser) {
+    browser.go("/schedules").await;
+    browser.look("schedules").await;
+    browser.write("form[action='/schedules/new'] input[name=name]", "noon").await;
+    browser.write("form[action='/schedules/new'] input[name=title]", "午间").await;
+    browser.press("form[action='/schedules/new'] button").await;
+    // As text: what is written is looked at while one types.
+    browser.press("details:has(#schedule-text) summary").await;
+    let broken = "title = \"午间\"\n[announcement.noon]\ntitle = \"午间提醒\"\nplay = [\"fraud/\"]\n[[rule]]\nplay = \"noon\"\nat = [\"25:00\"]\n";
+    browser.write("#schedule-text", broken).await;
+    browser.says("25:00").await;
+    browser.write("#schedule-text", &broken.replace("25:00", "12:34")).await;
+    browser.press("form:has(#schedule-text) button:not([formaction])").await;
+    browser.says("12:34").await;
+    browser.look("difference").await;
+    browser.press("form[action='/schedules/noon'] button:not([formaction])").await;
+    browser.says("已保存").await;
+}
+
+async fn play_and_stop(browser: &Browser, village: &Village) {
+    browser.go("/").await;
+    browser.press("form[action='/play'] option[value$='.wav']").await;
+    browser.write("form[action='/play'] input[name=note]", "试播").await;
+    browser.press("form[action='/play'] button").await;
+    browser.says("正在播出").await;
+    let meter = "return document.querySelector('meter') && document.querySelector('meter').value > -60";
+    let since = dalaba::clock::monotonic();
+    while browser.run(meter).await != json!(true) {
+        assert!(since.elapsed() < PATIENCE, "the meter moves");
+    }
+    browser.look("now").await;
+    browser.press("button.stop").await;
+    browser.says("停播中").await;
+    let entries = village.journal();
+    let stopped = entries.iter().any(|entry| entry["reason"] == "stopped" && entry["operator"] == NAME);
+    assert!(stopped, "{entries:#?}");
+    browser.press("form[action='/release'] button").await;
+    browser.says("已恢复播出").await;
+}
+
+async fn in_english(browser: &Browser) {
+    browser.go("/").await;
+    browser.press("form[action='/language'] button").await;
+    for page in ["/", "/plan", "/schedules", "/clips", "/journal", "/settings"] {
+        browser.go(page).await;
+        assert_eq!(browser.run("return document.documentElement.lang").await, json!("en"));
+        browser.look(&format!("english{}", page.replace('/', "-").trim_end_matches('-'))).await;
+    }
+    browser.go("/").await;
+    browser.press("form[action='/language'] button").await;
+}
+
+async fn roles(browser: &Browser) {
+    browser.go("/settings").await;
+    let form = "form[action='/settings/people']";
+    browser.write(&format!("{form} input[name=name]"), "赵敏").await;
+    browser.write(&format!("{form} input[name=password]"), "只看不动的人").await;
+    browser.press(&format!("{form} option[value=viewer]")).await;
+    browser.press(&format!("{form} button")).await;
+    browser.says("赵敏").await;
+    browser.press("form[action='/sign-out'] button").await;
+    browser.sign_in("赵敏", "只看不动的人").await;
+    browser.says("赵敏").await;
+    browser.go("/").await;
+    let forms = browser.run("return [...document.querySelectorAll('main form')].length").await;
+    assert_eq!(forms, json!(0), "a viewer changes nothing");
+    browser.go("/settings").await;
+    assert!(browser.text().await.contains("没有这个权限"));
+}
+
+#[test]
+fn the_first_page_is_small_and_soon_there() {
+    let village = untouched();
+    in_a_browser(
+        async |browser, _| {
+            browser.go("/").await;
+            let facts = browser
+                .run(
+                    "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
+                     const paint = performance.getEntriesByName('first-contentful-paint')[0];
+                     return { bytes: all.reduce((sum, one) => sum + one.transferSize, 0), paint: paint ? paint.startTime : null }",
+                )
+                .await;
+            println!("现在: {} bytes, first paint after {} ms", facts["bytes"], facts["paint"]);
+            assert!(facts["bytes"].as_u64().unwrap() <= 60 << 10, "{facts}");
+        },
+        &village,
+    );
+}
