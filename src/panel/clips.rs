@@ -10,7 +10,7 @@ use super::{
     words,
 };
 use crate::{
-    daemon::Snapshot,
+    daemon::{Gone, Snapshot},
     ingest::Prepared,
     library::{
         learned,
@@ -30,7 +30,12 @@ use axum::{
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::{collections::BTreeMap, fs::File, ops::Range, time::UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    ops::Range,
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// Texts of these pages.
 #[derive(Debug, Deserialize)]
@@ -319,6 +324,14 @@ struct Folder {
 struct View {
     station: String,
     folders: Vec<Folder>,
+}
+
+impl View {
+    /// Returns whether this folder has the most clips: what comes in most likely belongs there.
+    fn is_largest(&self, folder: &Folder) -> bool {
+        let most = self.folders.iter().map(|folder| folder.clips.len()).max();
+        self.folders.iter().find(|folder| Some(folder.clips.len()) == most).is_some_and(|most| most.name == folder.name)
+    }
 }
 
 fn today(seen: &Snapshot) -> Date {
@@ -625,21 +638,49 @@ pub(super) async fn bring_back(
 
 async fn write(panel: &Panel, path: String, asked: Asked, note: Note, code: &str) -> Result<Response, Problem> {
     let path = known(&panel.daemon.snapshot().await?, path, &asked)?;
-    let (audio, clip) = (panel.home.audio(), path.clone());
+    let (audio, clip, written) = (panel.home.audio(), path.clone(), note.clone());
     {
         let _turn = panel.shelf.lock().await;
-        let noted = panel.aside.run(move || shelf::note(&audio, &clip, &note)).await?;
+        let noted = panel.aside.run(move || shelf::note(&audio, &clip, &written)).await?;
         noted.map_err(|error| told(&error, asked.language))?;
     }
     tracing::info!(person = asked.name(), %path, "{code}");
-    changed(panel, &asked, &path, code).await
+    changed(panel, &asked, &path, code, |clip| says(clip, &note)).await
 }
 
-/// Answers a change once the station has seen it.
-async fn changed(panel: &Panel, asked: &Asked, path: &ClipPath, code: &str) -> Result<Response, Problem> {
+/// Returns whether a clip is as the note says.
+fn says(clip: &Clip, note: &Note) -> bool {
+    match note {
+        Note::About { title, valid_from, valid_until } => {
+            title.as_ref().is_none_or(|title| *title == clip.title)
+                && (valid_from, valid_until) == (&clip.valid_from, &clip.valid_until)
+        }
+        Note::Retired(retired) => *retired == clip.retired,
+    }
+}
+
+/// How long an answer waits for the library to see a change.
+const SEEN: Duration = Duration::from_secs(5);
+
+/// Answers a change once the station has seen it, so that the page shows what was just done.
+async fn changed(
+    panel: &Panel,
+    asked: &Asked,
+    path: &ClipPath,
+    code: &str,
+    is_seen: impl Fn(&Clip) -> bool,
+) -> Result<Response, Problem> {
     panel.daemon.reread().await?;
-    // The library looks in its own time; a page that shows the old state for a moment would be asked again in vain.
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let seen = async {
+        while !panel.daemon.snapshot().await?.program.clips.get(path).is_some_and(&is_seen) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok::<_, Gone>(())
+    };
+    // What is written is written; a library busy with a long file shows it later.
+    if let Ok(gone) = tokio::time::timeout(SEEN, seen).await {
+        gone?;
+    }
     let facts = json!({ "done": code, "path": path });
     Ok(frame::done(asked, &facts, &format!("/clips/{}", address(path.as_str())), code))
 }
@@ -681,7 +722,7 @@ pub(super) async fn rename(
         moved.map_err(|error| told(&error, asked.language))?;
     }
     tracing::info!(person = asked.name(), %from, %to, "a clip was moved");
-    changed(&panel, &asked, &to, "clip-moved").await
+    changed(&panel, &asked, &to, "clip-moved", |_| true).await
 }
 
 /// `GET /upload.js`
