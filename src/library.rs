@@ -10,6 +10,7 @@
 
 mod cache;
 mod notes;
+pub mod shelf;
 mod walk;
 
 use crate::{
@@ -256,6 +257,11 @@ impl Library {
         }
         last_word
     }
+}
+
+/// Returns what import learned of the files of a station, by path; nothing before there is a cache.
+pub fn learned(data: &Path) -> BTreeMap<ClipPath, Prepared> {
+    Cache::load(&data.join("ready/index.json")).prepared()
 }
 
 fn stem(path: &ClipPath) -> String {

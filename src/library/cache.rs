@@ -121,6 +121,16 @@ impl Cache {
         self.files.insert(path, Row { stamp, known });
     }
 
+    /// Returns what is known of the files that can play.
+    pub fn prepared(self) -> BTreeMap<ClipPath, Prepared> {
+        let rows = self.files.into_iter();
+        rows.filter_map(|(path, row)| match row.known {
+            Known::Prepared { prepared, .. } => Some((path, prepared)),
+            Known::Refused { .. } => None,
+        })
+        .collect()
+    }
+
     /// Forgets files that are gone.
     pub fn retain(&mut self, files: &BTreeMap<ClipPath, (PathBuf, Stamp)>) {
         self.files.retain(|path, _| files.contains_key(path));

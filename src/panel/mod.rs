@@ -8,6 +8,7 @@
 //! Not here: connections, sessions, languages ([`crate::web`]).
 
 mod aside;
+mod clips;
 mod day;
 mod frame;
 mod health;
@@ -17,6 +18,8 @@ mod openapi;
 mod plan;
 mod schedules;
 mod sign_in;
+mod upload;
+mod wave;
 mod words;
 
 use crate::{
@@ -45,6 +48,9 @@ const BODY_PAUSE: Duration = Duration::from_secs(10);
 /// What is not answered by then is given up; live updates and uploads excepted.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// Uploads at a time: each is decoded by a child of its own.
+const UPLOADS: usize = 3;
+
 /// What every page can reach.
 #[derive(Debug, Clone)]
 pub struct Panel {
@@ -55,6 +61,11 @@ pub struct Panel {
     saving: Arc<tokio::sync::Mutex<()>>,
     aside: aside::Aside,
     checks: journal::Checks,
+    waves: wave::Waves,
+    /// Held while `audio/` is changed.
+    shelf: Arc<tokio::sync::Mutex<()>>,
+    /// A turn for each that sends files.
+    uploads: Arc<tokio::sync::Semaphore>,
 }
 
 /// Serves the pages on `listener` for ever.
@@ -72,8 +83,18 @@ pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home
     let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let tls = if is_local { None } else { tls(&home, &daemon).await };
     let guard = Guard { token: control.token.into(), hosts: Arc::new([]) };
-    let panel =
-        Panel { daemon, home, people, saving: Arc::default(), aside: Default::default(), checks: Default::default() };
+    upload::sweep(&home.data());
+    let panel = Panel {
+        daemon,
+        home,
+        people,
+        saving: Arc::default(),
+        aside: Default::default(),
+        checks: Default::default(),
+        waves: Default::default(),
+        shelf: Arc::default(),
+        uploads: Arc::new(tokio::sync::Semaphore::new(UPLOADS)),
+    };
     web::serve(listener, router(panel, guard), tls).await;
 }
 
@@ -107,6 +128,11 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/live.js", get(frame::live));
     let viewers = Router::new()
         .route("/plan", get(plan::page))
+        .route("/clips", get(clips::page))
+        .route("/clips/{*path}", get(clips::clip))
+        .route("/clip-audio/{*path}", get(clips::audio))
+        .route("/clip-wave/{*path}", get(clips::wave))
+        .route("/upload.js", get(clips::script))
         .route("/journal", get(journal::page))
         .route("/journal/print", get(journal::book))
         .route("/journal/check", get(journal::check))
@@ -129,7 +155,11 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/schedules/{name}/edit", post(schedules::edit))
         .route("/schedules/{name}/preview", post(schedules::preview))
         .route("/schedules/{name}/delete", post(schedules::delete))
-        .route("/schedules/history/{revision}/restore", post(schedules::history::restore));
+        .route("/schedules/history/{revision}/restore", post(schedules::history::restore))
+        .route("/clip-about/{*path}", post(clips::write_about))
+        .route("/clip-retire/{*path}", post(clips::retire))
+        .route("/clip-return/{*path}", post(clips::bring_back))
+        .route("/clip-move/{*path}", post(clips::rename));
     let pages = anybody
         .merge(viewers.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
         .merge(operators.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
@@ -138,9 +168,15 @@ fn router(panel: Panel, guard: Guard) -> Router {
     // Live updates go on as long as somebody looks; a year of the journal takes its time.
     let live = Router::new().route("/events", get(now::events));
     let carried = Router::new().route("/journal.csv", get(journal::csv)).route("/journal.xlsx", get(journal::xlsx));
+    // A file may take longer than a page, and be larger than a form.
+    let uploads = Router::new()
+        .route("/clips", post(clips::upload))
+        .route("/clip-replace/{*path}", post(clips::replace))
+        .layer(DefaultBodyLimit::max(upload::BODY));
     pages
         .merge(live)
         .merge(carried.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
+        .merge(uploads.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
         .fallback(missing)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(middleware::from_fn_with_state(panel.clone(), identify))

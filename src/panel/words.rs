@@ -1,7 +1,7 @@
 //! Every text of the pages, one file a language: `words/zh.toml` and `words/en.toml`. Each page names its own part, so a
 //! text that one language lacks does not compile into a program that starts: a test reads both.
 
-use super::{frame, journal, now, plan, schedules, sign_in};
+use super::{clips, frame, journal, now, plan, schedules, sign_in};
 use crate::text::Language;
 use serde::Deserialize;
 use std::{fmt::Display, sync::LazyLock};
@@ -13,6 +13,7 @@ pub(super) struct Words {
     pub frame: frame::Words,
     pub now: now::Words,
     pub plan: plan::Words,
+    pub clips: clips::Words,
     pub journal: journal::Words,
     pub schedules: schedules::Words,
     pub sign_in: sign_in::Words,
