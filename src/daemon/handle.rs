@@ -9,7 +9,7 @@ use crate::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 use std::{path::PathBuf, sync::Arc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The daemon as a view sees it at one moment.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub revision: String,
     /// The station file in force, or what stands in for it.
     pub config: Arc<Config>,
+    /// What was changed in it and takes effect at the next start only, as `panel.listen`.
+    pub at_next_start: Vec<&'static str>,
     /// Bytes free where the journal grows; none where the system does not tell.
     pub disk_free: Option<u64>,
 }
@@ -60,12 +62,18 @@ pub struct Gone;
 #[derive(Debug, Clone)]
 pub struct Handle {
     asks: mpsc::Sender<Ask>,
+    config: watch::Receiver<Arc<Config>>,
 }
 
 impl Handle {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Ask>) {
+    pub(super) fn new(config: watch::Receiver<Arc<Config>>) -> (Self, mpsc::Receiver<Ask>) {
         let (asks, receiver) = mpsc::channel(64);
-        (Self { asks }, receiver)
+        (Self { asks, config }, receiver)
+    }
+
+    /// Returns the station file in force, and every one that comes after it.
+    pub fn config(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.clone()
     }
 
     /// Has a command carried out.

@@ -8,12 +8,16 @@
 //! Not here: connections, sessions, languages ([`crate::web`]).
 
 mod day;
+mod first_run;
 mod frame;
 mod now;
 mod sign_in;
+mod station_file;
+mod tone;
 mod words;
 
 use crate::{
+    config::Config,
     daemon::{Control, Handle},
     home::Home,
     web::{self, Asked, Guard, HasToken, Peer, People, Problem, Role, Who},
@@ -26,8 +30,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use std::{sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+};
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 pub use now::PlayRequest;
@@ -45,6 +55,12 @@ pub struct Panel {
     daemon: Handle,
     home: Home,
     people: Arc<People>,
+    /// Lets the network reach the first run.
+    code: Arc<first_run::Code>,
+    /// One change of a file of the home at a time.
+    writing: Arc<Mutex<()>>,
+    /// One test tone at a time.
+    tone: Arc<Mutex<()>>,
 }
 
 /// Serves the pages on `listener` for ever.
@@ -59,10 +75,37 @@ pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home
             }
         }
     };
+    let code = loop {
+        match first_run::Code::new() {
+            Ok(code) => break Arc::new(code),
+            Err(error) => {
+                tracing::error!(%error, "the system gives no random bits; the pages wait for some");
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        }
+    };
+    if people.is_empty() {
+        println!("首次设置  http://{}/first-run", control.address);
+        println!("          从局域网打开时的验证码：{}", code.said());
+    }
     let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let tls = if is_local { None } else { tls(&home, &daemon).await };
-    let guard = Guard { token: control.token.into(), hosts: Arc::new([]) };
-    web::serve(listener, router(Panel { daemon, home, people }, guard), tls).await;
+    let hosts = Arc::new(RwLock::new(Vec::new()));
+    tokio::spawn(follow_hosts(daemon.config(), Arc::clone(&hosts)));
+    let guard = Guard { token: control.token.into(), hosts };
+    let panel = Panel { daemon, home, people, code, writing: Arc::default(), tone: Arc::default() };
+    web::serve(listener, router(panel, guard), tls).await;
+}
+
+/// Serves the names that the station file in force allows.
+async fn follow_hosts(mut config: watch::Receiver<Arc<Config>>, hosts: Arc<RwLock<Vec<String>>>) {
+    loop {
+        let names = config.borrow_and_update().hosts.clone();
+        *hosts.write().unwrap_or_else(PoisonError::into_inner) = names;
+        if config.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Opens the certificate, however often that takes: the network is served over TLS or not at all.
@@ -85,6 +128,9 @@ fn router(panel: Panel, guard: Guard) -> Router {
     let anybody = Router::new()
         .route("/", get(now::page))
         .route("/stop", post(now::stop))
+        .route("/first-run", get(first_run::page).post(first_run::finish))
+        .route("/first-run/code", post(first_run::code))
+        .route("/first-run/tone", post(first_run::try_output))
         .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/language", post(sign_in::language))
@@ -134,6 +180,7 @@ async fn identify(State(panel): State<Panel>, mut request: Request, next: Next) 
     let asked = Asked {
         peer,
         who,
+        is_new: panel.people.is_empty(),
         language: web::language(headers),
         wants_json: Asked::wants_json(headers),
         path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),

@@ -99,7 +99,10 @@ impl Client {
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head += &format!("Host: {}\r\n", self.address);
         }
-        let own = [("Cookie", self.cookie.clone()), ("Authorization", self.token.as_ref().map(|token| format!("Bearer {token}")))];
+        let own = [
+            ("Cookie", self.cookie.clone()),
+            ("Authorization", self.token.as_ref().map(|token| format!("Bearer {token}"))),
+        ];
         let own = own.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
         for (name, value) in own.chain(headers.iter().copied()) {
             head += &format!("{name}: {value}\r\n");

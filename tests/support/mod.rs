@@ -5,9 +5,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod http;
 #[cfg(target_os = "linux")]
 pub mod monitor;
-pub mod http;
 pub mod rig;
 pub mod wave;
 
