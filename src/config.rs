@@ -55,6 +55,17 @@ pub enum Screen {
     Off,
 }
 
+impl Screen {
+    /// Returns the word that the station file has for it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Machine => "machine",
+            Self::Lan => "lan",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// A station's configuration, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {

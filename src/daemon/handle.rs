@@ -51,6 +51,7 @@ pub(super) enum Ask {
     Snapshot(oneshot::Sender<Snapshot>),
     ClipNamed(String, oneshot::Sender<Option<ClipPath>>),
     Reread(oneshot::Sender<()>),
+    Adopt { journal: PathBuf, key: PathBuf, answer: oneshot::Sender<bool> },
 }
 
 /// The daemon has ended while it was asked.
@@ -95,6 +96,14 @@ impl Handle {
     pub async fn reread(&self) -> Result<(), Gone> {
         let (answer, answered) = oneshot::channel();
         self.asks.send(Ask::Reread(answer)).await.map_err(|_| Gone)?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// Puts a journal that was examined, and its key, in the place of the station's own, and returns whether that was
+    /// done: a station with anything on record keeps its journal.
+    pub async fn adopt_journal(&self, journal: PathBuf, key: PathBuf) -> Result<bool, Gone> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask::Adopt { journal, key, answer }).await.map_err(|_| Gone)?;
         answered.await.map_err(|_| Gone)
     }
 

@@ -458,6 +458,21 @@ impl Station {
                 self.reread().await;
                 let _ = answer.send(());
             }
+            Ask::Adopt { journal, key, answer } => {
+                let adopted = self.ledger.adopt(&journal, &key).await.unwrap_or_else(|error| {
+                    error!(error = &error as &dyn std::error::Error, "the restored journal cannot be taken over");
+                    false
+                });
+                if adopted {
+                    info!("a restored journal is in the place of the station's own");
+                    // What it has decided does not sound a second time.
+                    let now = self.clock.now().wall;
+                    let since = now.checked_sub(SignedDuration::from_hours(48)).unwrap_or(now);
+                    let decided = self.ledger.decided(since).await;
+                    self.handle(Event::Recalled { decided }).await;
+                }
+                let _ = answer.send(adopted);
+            }
             Ask::ClipNamed(text, answer) => drop(answer.send(handle::clip_named(&self.assembled.program.clips, &text))),
         }
     }

@@ -555,7 +555,7 @@ mod tests {
         ];
         assert_eq!(ENTERPRISE.needs(&clips(&whole)).1, Vec::<String>::new());
         assert_eq!(ENTERPRISE.needs(&clips(&whole[1..])).1, ["chime/attention.flac"]);
-        let mut broken = whole;
+        let mut broken = whole.clone();
         broken[3].1 = ClipState::Refused("坏了".into());
         assert_eq!(ENTERPRISE.needs(&clips(&broken)).1, ["fraud/fake-boss.mp3"]);
         assert!(VILLAGE.needs(&clips(&whole)).1.contains(&"chime/gong.wav".to_owned()));

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 pub(super) struct Words {
     pub program: String,
     pub now: String,
+    pub settings: String,
     pub stop: String,
     pub sign_in: String,
     pub sign_out: String,
@@ -38,6 +39,8 @@ pub(super) struct Words {
 pub(super) enum Place {
     /// 现在
     Now,
+    /// 设置
+    Settings,
     /// Something that no way leads to.
     Elsewhere,
 }
@@ -67,6 +70,11 @@ impl Frame {
     /// Returns whether whoever looks may do what an operator may.
     pub fn operates(&self) -> bool {
         self.asked.may(Role::Operator)
+    }
+
+    /// Returns whether whoever looks may do what an administrator may.
+    pub fn administers(&self) -> bool {
+        self.asked.may(Role::Admin)
     }
 
     /// Answers with the page, or with `view` as JSON.

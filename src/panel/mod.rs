@@ -11,6 +11,8 @@ mod day;
 mod first_run;
 mod frame;
 mod now;
+mod screen;
+mod settings;
 mod sign_in;
 mod station_file;
 mod tone;
@@ -41,6 +43,7 @@ use tokio::{
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 pub use now::PlayRequest;
+use settings::{backup, people, restore};
 
 /// The largest body of a form, in bytes; uploads have a limit of their own.
 const BODY: usize = 1 << 20;
@@ -134,16 +137,29 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/language", post(sign_in::language))
+        .route("/screen", get(screen::page))
+        .route("/screen.css", get(screen::style))
+        .route("/screen.js", get(screen::script))
         .route("/style.css", get(frame::style))
         .route("/live.js", get(frame::live));
-    let viewers = Router::new();
+    let viewers = Router::new().route("/password", get(people::own).post(people::set_own));
     let operators = Router::new()
         .route("/release", post(now::release))
         .route("/hush", post(now::hush))
         .route("/volume", post(now::volume))
         .route("/play", post(now::play))
         .route("/confirm-clock", post(now::confirm_clock));
-    let admins = Router::new();
+    let admins = Router::new()
+        .route("/settings", get(settings::page))
+        .route("/settings/station", post(settings::station))
+        .route("/settings/hours", post(settings::hours))
+        .route("/settings/sound", post(settings::sound))
+        .route("/settings/tone", post(settings::try_output))
+        .route("/settings/page", post(settings::pages))
+        .route("/settings/people", post(people::add))
+        .route("/settings/people/role", post(people::role))
+        .route("/settings/people/password", post(people::reset))
+        .route("/settings/people/remove", post(people::remove));
     let pages = anybody
         .merge(viewers.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
         .merge(operators.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
@@ -151,9 +167,15 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .layer(DefaultBodyLimit::max(BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
     // Live updates go on as long as somebody looks.
-    let live = Router::new().route("/events", get(now::events));
+    let live = Router::new().route("/events", get(now::events)).route("/screen/events", get(screen::events));
+    // A backup is as large as the station's sounds; it has limits of its own.
+    let whole = Router::new()
+        .route("/settings/backup", get(backup::backup))
+        .route("/settings/restore", post(restore::restore).layer(DefaultBodyLimit::disable()))
+        .route_layer(middleware::from_fn(|request, next| need(Role::Admin, request, next)));
     pages
         .merge(live)
+        .merge(whole)
         .fallback(missing)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(middleware::from_fn_with_state(panel.clone(), identify))

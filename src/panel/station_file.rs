@@ -47,15 +47,18 @@ impl StationFile {
         }
     }
 
+    /// Returns the days on which nothing scheduled sounds, with what they are.
+    pub fn closed(&self) -> BTreeMap<Date, String> {
+        let tables = self.0.get("closed").and_then(Item::as_array_of_tables).into_iter().flatten();
+        tables.filter_map(|table| Some((date(table)?.parse().ok()?, note(table)))).collect()
+    }
+
     /// Sets the days on which nothing scheduled sounds; a day that stays keeps its table.
     pub fn set_closed(&mut self, days: &BTreeMap<Date, String>) {
         if !matches!(self.0.get("closed"), Some(Item::ArrayOfTables(_))) {
             self.0.insert("closed", Item::ArrayOfTables(ArrayOfTables::new()));
         }
         let Some(closed) = self.0.get_mut("closed").and_then(Item::as_array_of_tables_mut) else { return };
-        let date =
-            |table: &Table| table.get("date").and_then(Item::as_value).map(|date| date.to_string().trim().to_owned());
-        let note = |table: &Table| table.get("note").and_then(Item::as_str).unwrap_or_default().to_owned();
         closed.retain(|table| {
             date(table).and_then(|date| days.get(&date.parse().ok()?)).is_some_and(|wanted| *wanted == note(table))
         });
@@ -80,6 +83,14 @@ impl StationFile {
         let text = self.0.to_string();
         Config::parse(&text).map(|_| text)
     }
+}
+
+fn date(table: &Table) -> Option<String> {
+    table.get("date").and_then(Item::as_datetime).map(ToString::to_string)
+}
+
+fn note(table: &Table) -> String {
+    table.get("note").and_then(Item::as_str).unwrap_or_default().to_owned()
 }
 
 /// Returns texts as an array of one line.

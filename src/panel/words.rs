@@ -1,7 +1,7 @@
 //! Every text of the pages, one file a language: `words/zh.toml` and `words/en.toml`. Each page names its own part, so a
 //! text that one language lacks does not compile into a program that starts: a test reads both.
 
-use super::{first_run, frame, now, sign_in};
+use super::{first_run, frame, now, screen, settings, sign_in};
 use crate::text::Language;
 use serde::Deserialize;
 use std::{fmt::Display, sync::LazyLock};
@@ -14,6 +14,8 @@ pub(super) struct Words {
     pub now: now::Words,
     pub sign_in: sign_in::Words,
     pub first_run: first_run::Words,
+    pub settings: settings::Words,
+    pub screen: screen::Words,
 }
 
 static CHINESE: LazyLock<Words> = LazyLock::new(|| read(include_str!("words/zh.toml")));
