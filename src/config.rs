@@ -7,14 +7,14 @@ use crate::{
     text::{civil_date, place},
 };
 use jiff::{SignedDuration, civil::Date, tz::TimeZone};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// The file's name in the station's home.
 pub const FILE: &str = "station.toml";
 
 /// What kind of place the loudspeaker stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
@@ -24,6 +24,46 @@ pub enum Kind {
     School,
     Shop,
     PublicOffice,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Village, Self::Enterprise, Self::School, Self::Shop, Self::PublicOffice];
+
+    /// Returns the word that the station file has for it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Village => "village",
+            Self::Enterprise => "enterprise",
+            Self::School => "school",
+            Self::Shop => "shop",
+            Self::PublicOffice => "public-office",
+        }
+    }
+}
+
+/// Who may see the screen page, which asks for no sign-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Screen {
+    /// A screen of this very machine.
+    #[default]
+    Machine,
+    /// Every machine that reaches the page.
+    Lan,
+    /// Nobody.
+    Off,
+}
+
+impl Screen {
+    /// Returns the word that the station file has for it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Machine => "machine",
+            Self::Lan => "lan",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// A station's configuration, checked.
@@ -43,8 +83,12 @@ pub struct Config {
     pub closed: Vec<Date>,
     /// Outputs, volume, loudness.
     pub sound: Sound,
-    /// Where the page listens.
+    /// Where the page listens: this machine alone, or its network too, which is served over TLS.
     pub listen: SocketAddr,
+    /// Names that the page is served under beside the machine's own.
+    pub hosts: Vec<String>,
+    /// Who may see the screen page.
+    pub screen: Screen,
 }
 
 /// How the station sounds.
@@ -193,6 +237,10 @@ struct RawAmplifier {
 struct RawPanel {
     /// 127.0.0.1:8650
     listen: Option<String>,
+    /// []
+    hosts: Vec<String>,
+    /// machine
+    screen: Screen,
 }
 
 fn check(raw: Raw, text: &str) -> Result<Config, Vec<Finding>> {
@@ -228,11 +276,7 @@ fn check(raw: Raw, text: &str) -> Result<Config, Vec<Finding>> {
     let sound = raw.sound;
     let outputs = sound.output.unwrap_or_else(|| vec!["default".into()]);
     for output in &outputs {
-        let known = output == "default"
-            || ["pulse:", "alsa:", "wasapi:"]
-                .iter()
-                .any(|host| output.strip_prefix(host).is_some_and(|name| !name.is_empty()));
-        if !known {
+        if !is_output(output) {
             let message = format!(
                 "输出“{output}”不认识；请写 \"default\"、\"pulse:名称\"、\"alsa:名称\" 或 \"wasapi:名称\"（用 dalaba devices 查看）"
             );
@@ -267,16 +311,25 @@ fn check(raw: Raw, text: &str) -> Result<Config, Vec<Finding>> {
     };
     let listen = raw.panel.listen.unwrap_or_else(|| "127.0.0.1:8650".into());
     let listen = match listen.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => address,
-        Ok(_) => {
-            faults.add(&["listen"], "not-loopback", "目前页面只能在本机打开；请写 \"127.0.0.1:8650\"".into());
-            SocketAddr::from(([127, 0, 0, 1], 8650))
-        }
-        Err(_) => {
-            faults.add(&["listen"], "bad-address", format!("“{listen}”不是地址；请写成 \"127.0.0.1:8650\""));
+        Ok(address) if !address.ip().is_multicast() => address,
+        _ => {
+            let message = format!(
+                "“{listen}”不是本机的地址；只在本机打开请写 \"127.0.0.1:8650\"，局域网也能打开请写 \"0.0.0.0:8650\""
+            );
+            faults.add(&["listen"], "bad-address", message);
             SocketAddr::from(([127, 0, 0, 1], 8650))
         }
     };
+    let mut hosts = Vec::new();
+    for host in raw.panel.hosts {
+        match full_host(&host, listen.port()) {
+            Some(full) => hosts.push(full),
+            None => {
+                let message = format!("“{host}”不是主机名；请写成 \"radio.example\" 或 \"radio.example:8650\"");
+                faults.add(&[&host, "hosts"], "bad-host", message);
+            }
+        }
+    }
     if !faults.found.is_empty() {
         faults.found.sort();
         return Err(faults.found);
@@ -290,7 +343,27 @@ fn check(raw: Raw, text: &str) -> Result<Config, Vec<Finding>> {
         closed,
         sound,
         listen,
+        hosts,
+        screen: raw.panel.screen,
     })
+}
+
+/// Returns whether `text` can be the name of an output.
+pub fn is_output(text: &str) -> bool {
+    let hosts = ["pulse:", "alsa:", "wasapi:"];
+    text == "default" || hosts.iter().any(|host| text.strip_prefix(host).is_some_and(|name| !name.is_empty()))
+}
+
+/// Returns a name as a browser sends it, with its port: the page's own where none is written. None for no name.
+fn full_host(host: &str, port: u16) -> Option<String> {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) => (name, port.parse().ok()?),
+        None => (host, port),
+    };
+    let is_name = (1..=253).contains(&name.len())
+        && name.split('.').all(|part| !part.is_empty())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+    is_name.then(|| format!("{name}:{port}"))
 }
 
 struct Faults<'a> {
@@ -399,6 +472,16 @@ mod tests {
     }
 
     #[test]
+    fn the_page_may_listen_on_the_network_under_names_of_its_own() {
+        let text =
+            "[panel]\nlisten = \"0.0.0.0:80\"\nhosts = [\"radio.village\", \"10.0.0.9:443\"]\nscreen = \"lan\"\n";
+        let config = Config::parse(&format!("{STATION}{text}")).expect("a page for the network");
+        assert!(config.listen.ip().is_unspecified());
+        assert_eq!(config.hosts, ["radio.village:80", "10.0.0.9:443"]);
+        assert_eq!(config.screen, Screen::Lan);
+    }
+
+    #[test]
     fn each_mistake_is_named_with_its_line() {
         for (tail, code, line) in [
             ("zone = \"Asia/Beijing\"", "unknown-zone", 4),
@@ -409,7 +492,9 @@ mod tests {
             ("[sound]\nvolume = \"loud\"", "bad-station-file", 5),
             ("[sound]\noutput = [\"null\"]", "unknown-output", 5),
             ("[sound]\noutput = []", "no-output", 5),
-            ("[panel]\nlisten = \"0.0.0.0:8650\"", "not-loopback", 5),
+            ("[panel]\nlisten = \"8650\"", "bad-address", 5),
+            ("[panel]\nhosts = [\"http://a/\"]", "bad-host", 5),
+            ("[panel]\nscreen = \"everybody\"", "bad-station-file", 5),
             ("[[closed]]\ndate = 2026-02-30\nnote = \"\"", "bad-station-file", 5),
             ("[hours]\nworking = [{ days = [\"mon\", \"someday\"], times = [\"08:00-12:00\"] }]", "unknown-weekday", 5),
         ] {

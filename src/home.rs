@@ -97,6 +97,23 @@ impl Home {
         (texts, findings)
     }
 
+    /// Writes a text of the home, whole or not at all; who may read it stays as it was. `file` is relative to the home.
+    pub fn put(&self, file: &str, text: &str) -> io::Result<()> {
+        let path = self.dir.join(file);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let permissions = fs::metadata(&path).map(|about| about.permissions());
+        write_whole(&path, text.as_bytes())?;
+        // A text of the home is nobody's secret: it is edited by hand too.
+        #[cfg(unix)]
+        let permissions = permissions.or_else(|_| {
+            use std::os::unix::fs::PermissionsExt as _;
+            Ok::<_, io::Error>(fs::Permissions::from_mode(0o644))
+        });
+        permissions.map_or(Ok(()), |permissions| fs::set_permissions(&path, permissions))
+    }
+
     /// Returns the station's zone, for commands that need nothing else of the home.
     pub fn zone(&self) -> TimeZone {
         let text = read_text(&self.dir.join(config::FILE)).ok();

@@ -10,6 +10,7 @@
 mod support;
 
 use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -17,7 +18,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
-use support::{PATIENCE, Village, http, wave::{melody, wav}};
+use support::{
+    PATIENCE, Village, http,
+    wave::{melody, wav},
+};
 
 /// A browser of its own, without a window.
 struct Browser {
@@ -43,10 +47,11 @@ impl Browser {
         };
         // It goes on speaking; somebody has to listen.
         std::thread::spawn(move || lines.for_each(drop));
-        let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
+        let arguments =
+            ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
         let options = json!({ "args": arguments, "prefs": { "intl.accept_languages": "zh-CN" } });
         let Value::Object(capabilities) = json!({ "goog:chromeOptions": options }) else { unreachable!("an object") };
-        let client = ClientBuilder::native()
+        let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
@@ -181,7 +186,7 @@ return [...document.querySelectorAll('body *')]
 ";
 
 fn in_a_browser(test: impl AsyncFnOnce(&Browser, &Village), village: &Village) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let browser = Browser::open(village).await;
         test(&browser, village).await;

@@ -5,7 +5,7 @@ use jiff::{
     SignedDuration, ToSpan as _,
     civil::{Date, DateTime, Time},
 };
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 /// Seconds of a civil day.
 const DAY: i32 = 86_400;
@@ -55,6 +55,20 @@ impl DayWindow {
 /// Whole seconds from midnight; a fraction of a second does not move a moment out of its second.
 fn seconds(time: Time) -> i32 {
     (i32::from(time.hour()) * 60 + i32::from(time.minute())) * 60 + i32::from(time.second())
+}
+
+impl fmt::Display for DayWindow {
+    /// As it is written; seconds where there are some.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = if self.end_seconds > DAY { self.end_seconds - DAY } else { self.end_seconds };
+        for (dash, second) in [("", seconds(self.start)), ("-", end)] {
+            write!(f, "{dash}{:02}:{:02}", second / 3600, second / 60 % 60)?;
+            if second % 60 != 0 {
+                write!(f, ":{:02}", second % 60)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl FromStr for DayWindow {
@@ -162,6 +176,13 @@ mod tests {
             start: Time::midnight().saturating_add(start.seconds()),
             end_seconds: start + length,
         })
+    }
+
+    #[test]
+    fn a_window_is_shown_as_it_is_written() {
+        for text in ["06:00-21:00", "22:00-06:00", "00:00-24:00", "06:30:15-07:00", "23:00-00:30"] {
+            assert_eq!(text.parse::<DayWindow>().unwrap().to_string(), text);
+        }
     }
 
     proptest! {

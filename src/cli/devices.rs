@@ -3,8 +3,9 @@
 
 use crate::{
     clock,
+    daemon::Tone,
     plan::{OccurrenceId, RATE},
-    schedule::Band,
+    schedule::{Band, Volume},
     speaker::{
         device,
         protocol::{End, Order, Playout, Segment, Word},
@@ -32,6 +33,9 @@ pub struct Devices {
     /// Plays a short tone through this output.
     #[arg(long, value_name = "NAME")]
     test: Option<String>,
+    /// How loud, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(..=100))]
+    volume: u8,
     /// Facts to standard output, one object a line.
     #[arg(long)]
     json: bool,
@@ -40,7 +44,7 @@ pub struct Devices {
 /// Runs the command.
 pub fn run(devices: &Devices) -> anyhow::Result<u8> {
     match &devices.test {
-        Some(output) => test(output, devices.json),
+        Some(output) => test(output, devices.volume, devices.json),
         None => list(devices.json),
     }
 }
@@ -65,8 +69,9 @@ fn list(json: bool) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn test(output: &str, json: bool) -> anyhow::Result<u8> {
+fn test(output: &str, percent: u8, json: bool) -> anyhow::Result<u8> {
     let folder = tempfile::tempdir().context("不能建立临时文件夹")?;
+    let gain = Volume::try_from(percent)?.gain();
     let tone = write_tone(&folder.path().join("tone.flac")).context("不能写出测试音")?;
     let (orders, inputs) = mpsc::channel();
     let (said, words) = mpsc::channel();
@@ -79,14 +84,14 @@ fn test(output: &str, json: bool) -> anyhow::Result<u8> {
     };
     let _ = orders.send(Input::Order(open));
     let mut opened = None;
-    let heard = loop {
+    let (frames, level, note) = loop {
         match words.recv_timeout(PATIENCE) {
             Ok(Word::Ready { device }) => {
-                let _ = orders.send(Input::Order(Order::Play(Playout { start: clock::wall(), ..tone.clone() })));
+                let _ = orders.send(Input::Order(Order::Play(Playout { start: clock::wall(), gain, ..tone.clone() })));
                 opened = Some(device);
             }
             Ok(Word::NoDevice { why }) => bail!(why),
-            Ok(Word::Ended { end: End::Finished, frames, .. }) => break frames,
+            Ok(Word::Ended { end: End::Finished, frames, level, note, .. }) => break (frames, level, note),
             Ok(Word::Ended { .. }) => bail!("测试音没有播完；输出“{output}”中途断开，请检查声卡和连线"),
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -98,8 +103,8 @@ fn test(output: &str, json: bool) -> anyhow::Result<u8> {
     // Its threads may hang in a sound library, so it is asked to end and not waited for longer than it takes.
     drop(engine);
     if json {
-        let fact = serde_json::json!({ "name": opened, "frames": heard });
-        println!("{fact}");
+        let tone = Tone { name: opened.unwrap_or_default(), frames, peak_dbfs: level.peak_dbfs, note };
+        println!("{}", serde_json::to_string(&tone)?);
     } else {
         eprintln!("已播放测试音：{}。如果没有听到，请检查功放、音量和连线", opened.unwrap_or_default());
     }

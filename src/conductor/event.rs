@@ -22,6 +22,8 @@ pub enum Event {
         /// 16 hex digits.
         revision: String,
     },
+    /// The station's own limits were changed.
+    Limited(Limits),
     /// The speaker said something.
     Speaker(Word),
     /// The speaker process is gone, or was killed because it hung; the daemon is starting another.

@@ -261,6 +261,7 @@ impl Conductor {
                 self.unticked = true;
                 self.rearm(&now);
             }
+            Event::Limited(limits) => self.limit(limits),
             Event::Speaker(word) => self.hear(&now, word),
             Event::SpeakerDied => self.bury(&now),
             Event::Recalled { decided } => {
@@ -273,6 +274,14 @@ impl Conductor {
         // Last: what a person was told is on record.
         self.actions.extend(answer);
         std::mem::take(&mut self.actions)
+    }
+
+    /// Takes other limits. A volume set by command stood in place of the old one, and goes with it, as at a start.
+    fn limit(&mut self, limits: Limits) {
+        self.volume = self.volume.filter(|set| set.instead_of == limits.volume);
+        self.limits = limits;
+        self.unticked = true;
+        self.set_gains();
     }
 
     /// Dates the versions that came at a moment nobody believed.

@@ -12,7 +12,7 @@ use crate::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 use std::{path::PathBuf, sync::Arc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The daemon as a view sees it at one moment.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// How the daemon does.
     pub health: Health,
+    /// What was changed in it and takes effect at the next start only, as `panel.listen`.
+    pub at_next_start: Vec<&'static str>,
     /// Bytes free where the journal grows; none where the system does not tell.
     pub disk_free: Option<u64>,
 }
@@ -55,6 +57,7 @@ pub(super) enum Ask {
     ClipNamed(String, oneshot::Sender<Option<ClipPath>>),
     Reread(oneshot::Sender<()>),
     Texts(oneshot::Sender<Texts>),
+    Adopt { journal: PathBuf, key: PathBuf, answer: oneshot::Sender<bool> },
 }
 
 /// The daemon has ended while it was asked.
@@ -66,12 +69,18 @@ pub struct Gone;
 #[derive(Debug, Clone)]
 pub struct Handle {
     asks: mpsc::Sender<Ask>,
+    config: watch::Receiver<Arc<Config>>,
 }
 
 impl Handle {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Ask>) {
+    pub(super) fn new(config: watch::Receiver<Arc<Config>>) -> (Self, mpsc::Receiver<Ask>) {
         let (asks, receiver) = mpsc::channel(64);
-        (Self { asks }, receiver)
+        (Self { asks, config }, receiver)
+    }
+
+    /// Returns the station file in force, and every one that comes after it.
+    pub fn config(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.clone()
     }
 
     /// Has a command carried out.
@@ -100,6 +109,14 @@ impl Handle {
     pub async fn texts(&self) -> Result<Texts, Gone> {
         let (answer, answered) = oneshot::channel();
         self.asks.send(Ask::Texts(answer)).await.map_err(|_| Gone)?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// Puts a journal that was examined, and its key, in the place of the station's own, and returns whether that was
+    /// done: a station with anything on record keeps its journal.
+    pub async fn adopt_journal(&self, journal: PathBuf, key: PathBuf) -> Result<bool, Gone> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask::Adopt { journal, key, answer }).await.map_err(|_| Gone)?;
         answered.await.map_err(|_| Gone)
     }
 

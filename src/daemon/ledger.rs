@@ -4,6 +4,7 @@
 use crate::{
     clock,
     conductor::{Memory, Tick},
+    disk::sync_folder,
     entry::{Entry, Running},
     journal::{Journal, JournalError, SelfTest},
     plan::OccurrenceId,
@@ -12,7 +13,8 @@ use crate::{
 use jiff::Timestamp;
 use std::{
     collections::{BTreeSet, VecDeque},
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tracing::{error, info};
@@ -116,6 +118,35 @@ impl Ledger {
         }
         decided.extend(self.waiting.iter().map(|entry| entry.occurrence.clone()));
         decided
+    }
+
+    /// Puts a journal and its key in the place of this one, and returns whether it did: only where nothing is on record.
+    pub async fn adopt(&mut self, journal: &Path, key: &Path) -> Result<bool, JournalError> {
+        let Some(mut old) = self.journal.take() else { return Ok(false) };
+        if !self.waiting.is_empty() || !old.is_empty().await? {
+            self.journal = Some(old);
+            return Ok(false);
+        }
+        let adopted = self.exchange(old, journal, key).await;
+        if let Err(error) = &adopted {
+            // The next try opens whatever is there.
+            self.fail(error);
+        }
+        adopted.map(|()| true)
+    }
+
+    async fn exchange(&mut self, old: Journal, journal: &Path, key: &Path) -> Result<(), JournalError> {
+        old.close().await?;
+        let to = self.data.join("journal.db");
+        for rest in ["journal.db-wal", "journal.db-shm"] {
+            // Closing has left none, as a rule.
+            let _ = fs::remove_file(self.data.join(rest));
+        }
+        fs::rename(key, self.data.join("station.key"))?;
+        fs::rename(journal, &to)?;
+        sync_folder(&to)?;
+        self.journal = Some(self.reopen().await?);
+        Ok(())
     }
 
     /// Keeps what a self-test found.

@@ -7,6 +7,7 @@ mod amplifier;
 mod control;
 mod handle;
 mod ledger;
+mod outputs;
 mod reload;
 mod self_test;
 mod speaker;
@@ -14,12 +15,13 @@ mod vitals;
 
 pub use control::Control;
 pub use handle::{Gone, Handle, Snapshot, manual_id};
+pub use outputs::{Tone, Untried, play_tone, sound_outputs};
 pub use vitals::Health;
 
 use crate::{
     clock::{Clock, SystemClock, follow_synchronisation},
     conductor::{Action, Alarm, Conductor, Event, Limits, Memory},
-    config::Config,
+    config::{Config, Sound},
     home::{Assembled, Home, Texts, Version, assemble},
     journal::SelfTest,
     library::Library,
@@ -35,13 +37,13 @@ use speaker::{FromSpeaker, ToSpeaker};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 use tracing::{error, info, warn};
 use vitals::Vitals;
@@ -121,27 +123,19 @@ where
     let (mut ledger, mut memory) = Ledger::open(home.data(), config.id.clone(), now.wall).await;
     let self_test = ledger.last_test().await;
     memory.versions = past(&versions, &memory, &assembled.program.clips);
-    let limits = Limits {
-        volume: config.sound.volume,
-        ceiling: config.sound.ceiling,
-        released: RELEASED.parse().expect("the release date is a timestamp"),
-        lead: LEAD + config.sound.amplifier.warm_up,
-    };
+    let limits = limits(&config.sound, config.sound.amplifier.warm_up);
 
     let listen = options.listen.unwrap_or(config.listen);
     let control = Control::new(listen)?;
-    let (handle, asks) = Handle::new();
+    let (shown, config_shown) = watch::channel(Arc::new(config.clone()));
+    let (handle, asks) = Handle::new(config_shown);
     let (listening, mut listens) = mpsc::channel(1);
     tokio::spawn(open_page(listen, control, home.clone(), handle, listening, pages));
 
     let (orders, for_speaker) = mpsc::unbounded_channel();
     let (from_speaker, words) = mpsc::channel(256);
-    let outputs = speaker::Outputs {
-        outputs: config.sound.outputs.clone(),
-        latency_offset: config.sound.latency_offset,
-        keep_audible: config.sound.keep_audible,
-        learned: speaker::Learned::open(&home.data()),
-    };
+    let outputs =
+        speaker::Outputs { heard: speaker::Heard::from(&config.sound), learned: speaker::Learned::open(&home.data()) };
     let speaker = tokio::spawn(speaker::keep(program_file, outputs, for_speaker, from_speaker));
 
     let (needs, for_amplifier) = mpsc::channel(64);
@@ -159,7 +153,10 @@ where
     let mut station = Station {
         home,
         clock,
+        began: config.clone(),
         config,
+        shown,
+        listens_elsewhere: options.listen.is_some(),
         conductor,
         ledger,
         read: (texts, unreadable),
@@ -202,6 +199,27 @@ where
     // Each ends by itself once its input is closed; a hung one is killed with the process.
     let _ = tokio::time::timeout(Duration::from_secs(2), async { tokio::join!(speaker, amplifier) }).await;
     Ok(())
+}
+
+/// Returns the conductor's limits; the amplifier is the one that the daemon began with.
+fn limits(sound: &Sound, warm_up: SignedDuration) -> Limits {
+    Limits {
+        volume: sound.volume,
+        ceiling: sound.ceiling,
+        released: RELEASED.parse().expect("the release date is a timestamp"),
+        lead: LEAD + warm_up,
+    }
+}
+
+/// Returns what differs from what the daemon began with and needs a start to take effect. With `listens_elsewhere` the
+/// command line says where the page is.
+fn at_next_start(began: &Config, now: &Config, listens_elsewhere: bool) -> Vec<&'static str> {
+    let changed = [
+        ("panel.listen", began.listen != now.listen && !listens_elsewhere),
+        ("sound.loudness", began.sound.loudness != now.sound.loudness),
+        ("sound.amplifier", began.sound.amplifier != now.sound.amplifier),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }
 
 /// When this release was made: with no journal yet, an earlier clock cannot be right.
@@ -253,7 +271,7 @@ async fn open_page<F: Future<Output = ()> + Send + 'static>(
     loop {
         match TcpListener::bind(listen).await {
             Ok(listener) => {
-                control.address = listener.local_addr().unwrap_or(listen);
+                control.address = from_here(listener.local_addr().unwrap_or(listen));
                 tokio::spawn(write_control(control.clone(), home.clone()));
                 // The daemon is gone if nobody listens any more.
                 let _ = listening.send(Ok(control.clone())).await;
@@ -279,6 +297,16 @@ async fn open_page<F: Future<Output = ()> + Send + 'static>(
             }
         }
     }
+}
+
+/// Returns the address at which this machine itself reaches a page that listens at `address`.
+fn from_here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Lets the other commands find the daemon, as soon as the disk allows.
@@ -325,7 +353,14 @@ async fn keep_library(
 struct Station {
     home: Home,
     clock: SystemClock,
+    /// The station file that the daemon began with.
+    began: Config,
+    /// The one in force.
     config: Config,
+    /// Shows the one in force to the views.
+    shown: watch::Sender<Arc<Config>>,
+    /// The command line says where the page is.
+    listens_elsewhere: bool,
     conductor: Conductor,
     ledger: Ledger,
     /// What the home held when it was last read.
@@ -444,6 +479,21 @@ impl Station {
                 let _ = answer.send(());
             }
             Ask::Texts(answer) => drop(answer.send(self.assembled.texts.clone())),
+            Ask::Adopt { journal, key, answer } => {
+                let adopted = self.ledger.adopt(&journal, &key).await.unwrap_or_else(|error| {
+                    error!(error = &error as &dyn std::error::Error, "the restored journal cannot be taken over");
+                    false
+                });
+                if adopted {
+                    info!("a restored journal is in the place of the station's own");
+                    // What it has decided does not sound a second time.
+                    let now = self.clock.now().wall;
+                    let since = now.checked_sub(SignedDuration::from_hours(48)).unwrap_or(now);
+                    let decided = self.ledger.decided(since).await;
+                    self.handle(Event::Recalled { decided }).await;
+                }
+                let _ = answer.send(adopted);
+            }
             Ask::ClipNamed(text, answer) => drop(answer.send(handle::clip_named(&self.assembled.program.clips, &text))),
         }
     }
@@ -486,11 +536,31 @@ impl Station {
         let Some(mut new) = self.unkept.take() else { return };
         new.program.clips = self.assembled.program.clips.clone();
         info!(revision = %new.revision, "new schedules are in force");
-        if new.config.as_ref().is_some_and(|new| new.sound != self.config.sound || new.listen != self.config.listen) {
-            info!("changes to [sound] and [panel] take effect at the next start");
-        }
+        let config = new.config.clone().unwrap_or_else(Config::first_run);
         self.assembled = new;
         self.reprogram().await;
+        self.take_config(config).await;
+    }
+
+    /// Lets another station file take effect, as far as that needs no start.
+    async fn take_config(&mut self, config: Config) {
+        let before = std::mem::replace(&mut self.config, config);
+        if before == self.config {
+            return;
+        }
+        self.shown.send_replace(Arc::new(self.config.clone()));
+        let (old, new) = (&before.sound, &self.config.sound);
+        let heard = speaker::Heard::from(new);
+        if heard != speaker::Heard::from(old) {
+            self.order(ToSpeaker::Open(heard));
+        }
+        if (old.volume, old.ceiling) != (new.volume, new.ceiling) {
+            let limits = limits(new, self.began.sound.amplifier.warm_up);
+            self.handle(Event::Limited(limits)).await;
+        }
+        for key in at_next_start(&self.began, &self.config, self.listens_elsewhere) {
+            info!("the change of {key} takes effect at the next start");
+        }
     }
 
     async fn take_clips(&mut self, clips: Clips, findings: Vec<Finding>, whole: bool) {
@@ -662,8 +732,8 @@ impl Station {
         }
         if self.assembled.texts.station.is_none() {
             faults.push(Said::new(
-                "还没有 station.toml，正在用默认设置；请在页面上完成首次设置",
-                "there is no station.toml yet and the defaults are in force; set the station up on its page",
+                "还没有做首次设置，正在用默认设置；请打开页面，按提示完成首次设置",
+                "the station is not set up yet and the defaults are in force; open its page and follow the first run",
             ));
         }
         let status = self.conductor.status(now);
@@ -681,7 +751,8 @@ impl Station {
             journal: self.home.journal(),
             program: Arc::clone(&self.program),
             revision: self.assembled.revision.clone(),
-            config: Arc::new(self.config.clone()),
+            config: Arc::clone(&self.shown.borrow()),
+            at_next_start: at_next_start(&self.began, &self.config, self.listens_elsewhere),
             disk_free: self.disk_free,
             health,
         }

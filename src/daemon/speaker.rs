@@ -4,6 +4,7 @@
 //! that nothing is armed twice.
 
 use crate::{
+    config::Sound,
     disk::write_whole,
     speaker::protocol::{FrameReader, Order, Word, write_frame_async},
 };
@@ -39,6 +40,8 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 pub(super) enum ToSpeaker {
     /// For the speaker.
     Order(Order),
+    /// Other outputs, for this speaker and for those after it.
+    Open(Heard),
     /// The daemon has heard of the death; what follows is meant for the new speaker.
     Fresh,
     /// Kill it: it makes no progress.
@@ -54,15 +57,28 @@ pub(super) enum FromSpeaker {
     Died,
 }
 
-/// What a speaker is told to open.
-#[derive(Debug)]
-pub(super) struct Outputs {
+/// Where and how the station is to be heard.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Heard {
     /// In order of preference.
     pub outputs: Vec<String>,
     /// Sound card to air.
     pub latency_offset: SignedDuration,
     /// Whether a muted output is put right.
     pub keep_audible: bool,
+}
+
+impl From<&Sound> for Heard {
+    fn from(sound: &Sound) -> Self {
+        Self { outputs: sound.outputs.clone(), latency_offset: sound.latency_offset, keep_audible: sound.keep_audible }
+    }
+}
+
+/// What a speaker is told to open.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    /// As the station file says.
+    pub heard: Heard,
     /// What was learned of each.
     pub learned: Learned,
 }
@@ -70,10 +86,10 @@ pub(super) struct Outputs {
 impl Outputs {
     fn order(&self) -> Order {
         Order::Open {
-            outputs: self.outputs.clone(),
-            latency_offset_us: i64::try_from(self.latency_offset.as_micros()).unwrap_or(0),
+            outputs: self.heard.outputs.clone(),
+            latency_offset_us: i64::try_from(self.heard.latency_offset.as_micros()).unwrap_or(0),
             learned: self.learned.ppm.clone(),
-            keep_audible: self.keep_audible,
+            keep_audible: self.heard.keep_audible,
         }
     }
 }
@@ -132,6 +148,7 @@ pub(super) async fn keep(
         loop {
             match orders.recv().await {
                 Some(ToSpeaker::Fresh) => break,
+                Some(ToSpeaker::Open(heard)) => outputs.heard = heard,
                 Some(ToSpeaker::Order(_) | ToSpeaker::Replace) => {}
                 None => return,
             }
@@ -214,6 +231,12 @@ async fn serve(
             order = orders.recv() => match order {
                 Some(ToSpeaker::Order(order)) => {
                     if write_frame_async(&mut input, &order).await.is_err() {
+                        return Ended::Dead;
+                    }
+                }
+                Some(ToSpeaker::Open(heard)) => {
+                    outputs.heard = heard;
+                    if write_frame_async(&mut input, &outputs.order()).await.is_err() {
                         return Ended::Dead;
                     }
                 }

@@ -9,12 +9,14 @@
 pub mod export;
 mod migrate;
 pub mod read;
+mod restore;
 mod sign;
 #[cfg(test)]
 mod tests;
 pub mod totals;
 pub mod xlsx;
 
+pub use restore::{Unfit, examine};
 pub use sign::{NoKey, PublicKey, head_text};
 
 use crate::{
@@ -214,6 +216,16 @@ impl Journal {
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Returns whether nothing is on record.
+    pub async fn is_empty(&mut self) -> Result<bool, JournalError> {
+        Ok(head(&mut self.connection).await?.is_none())
+    }
+
+    /// Closes the file, with everything in it.
+    pub async fn close(self) -> Result<(), JournalError> {
+        Ok(self.connection.close().await?)
     }
 
     /// Returns the occurrences with a final entry, due at or after `since`.

@@ -50,7 +50,7 @@ impl Signed {
 /// A journal open for reading.
 #[derive(Debug)]
 pub struct Reader {
-    connection: SqliteConnection,
+    pub(super) connection: SqliteConnection,
 }
 
 impl Reader {
@@ -128,6 +128,13 @@ impl Reader {
         rows.iter().map(super::self_test).collect()
     }
 
+    /// Writes a copy, as the journal is at one moment, into `file`, which must be empty.
+    pub async fn copy_to(&mut self, file: &Path) -> Result<(), JournalError> {
+        let name = file.to_str().ok_or(std::io::Error::from(std::io::ErrorKind::InvalidFilename))?;
+        sqlx::query("VACUUM INTO ?").bind(name).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
     /// Proves the chain and every signed head, or names the first row that is broken.
     pub async fn verify(&mut self) -> Result<Verdict, JournalError> {
         let everything = Timestamp::MIN..Timestamp::MAX;
@@ -158,7 +165,7 @@ impl Reader {
     }
 
     /// Returns the station's public key, as the journal has it.
-    async fn key(&mut self) -> Result<Option<PublicKey>, JournalError> {
+    pub(super) async fn key(&mut self) -> Result<Option<PublicKey>, JournalError> {
         Ok(super::get(&mut self.connection, "public-key").await?.and_then(|text| text.parse().ok()))
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct Words {
     pub schedules: String,
     pub clips: String,
     pub journal: String,
+    pub settings: String,
     pub stop: String,
     pub sign_in: String,
     pub sign_out: String,
@@ -50,6 +51,8 @@ pub(super) enum Place {
     Clips,
     /// 记录
     Journal,
+    /// 设置
+    Settings,
     /// Something that no way leads to.
     Elsewhere,
 }
@@ -79,6 +82,11 @@ impl Frame {
     /// Returns whether whoever looks may do what an operator may.
     pub fn operates(&self) -> bool {
         self.asked.may(Role::Operator)
+    }
+
+    /// Returns whether whoever looks may do what an administrator may.
+    pub fn administers(&self) -> bool {
+        self.asked.may(Role::Admin)
     }
 
     /// Answers with the page, or with `view` as JSON.

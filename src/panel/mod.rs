@@ -10,6 +10,7 @@
 mod aside;
 mod clips;
 mod day;
+mod first_run;
 mod frame;
 mod health;
 mod journal;
@@ -17,12 +18,17 @@ mod now;
 mod openapi;
 mod plan;
 mod schedules;
+mod screen;
+mod settings;
 mod sign_in;
+mod station_file;
+mod tone;
 mod upload;
 mod wave;
 mod words;
 
 use crate::{
+    config::Config,
     daemon::{Control, Handle},
     home::Home,
     web::{self, Asked, Guard, HasToken, Peer, People, Problem, Role, Who},
@@ -35,11 +41,18 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use std::{sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+};
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 pub use now::PlayRequest;
+use settings::{backup, people, restore};
 
 /// The largest body of a form, in bytes; uploads have a limit of their own.
 const BODY: usize = 1 << 20;
@@ -57,15 +70,19 @@ pub struct Panel {
     daemon: Handle,
     home: Home,
     people: Arc<People>,
-    /// Held while schedules are changed: one change at a time looks and writes.
-    saving: Arc<tokio::sync::Mutex<()>>,
     aside: aside::Aside,
     checks: journal::Checks,
     waves: wave::Waves,
     /// Held while `audio/` is changed.
-    shelf: Arc<tokio::sync::Mutex<()>>,
+    shelf: Arc<Mutex<()>>,
     /// A turn for each that sends files.
     uploads: Arc<tokio::sync::Semaphore>,
+    /// Lets the network reach the first run.
+    code: Arc<first_run::Code>,
+    /// Held while station.toml or a schedule is changed: one change at a time looks and writes.
+    writing: Arc<Mutex<()>>,
+    /// One test tone at a time.
+    tone: Arc<Mutex<()>>,
 }
 
 /// Serves the pages on `listener` for ever.
@@ -80,22 +97,50 @@ pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home
             }
         }
     };
+    let code = loop {
+        match first_run::Code::new() {
+            Ok(code) => break Arc::new(code),
+            Err(error) => {
+                tracing::error!(%error, "the system gives no random bits; the pages wait for some");
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        }
+    };
+    if people.is_empty() {
+        println!("首次设置  http://{}/first-run", control.address);
+        println!("          从局域网打开时的验证码：{}", code.said());
+    }
     let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let tls = if is_local { None } else { tls(&home, &daemon).await };
-    let guard = Guard { token: control.token.into(), hosts: Arc::new([]) };
+    let hosts = Arc::new(RwLock::new(Vec::new()));
+    tokio::spawn(follow_hosts(daemon.config(), Arc::clone(&hosts)));
+    let guard = Guard { token: control.token.into(), hosts };
     upload::sweep(&home.data());
     let panel = Panel {
         daemon,
         home,
         people,
-        saving: Arc::default(),
+        code,
+        writing: Arc::default(),
+        shelf: Arc::default(),
+        tone: Arc::default(),
         aside: Default::default(),
         checks: Default::default(),
         waves: Default::default(),
-        shelf: Arc::default(),
         uploads: Arc::new(tokio::sync::Semaphore::new(UPLOADS)),
     };
     web::serve(listener, router(panel, guard), tls).await;
+}
+
+/// Serves the names that the station file in force allows.
+async fn follow_hosts(mut config: watch::Receiver<Arc<Config>>, hosts: Arc<RwLock<Vec<String>>>) {
+    loop {
+        let names = config.borrow_and_update().hosts.clone();
+        *hosts.write().unwrap_or_else(PoisonError::into_inner) = names;
+        if config.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Opens the certificate, however often that takes: the network is served over TLS or not at all.
@@ -118,15 +163,22 @@ fn router(panel: Panel, guard: Guard) -> Router {
     let anybody = Router::new()
         .route("/", get(now::page))
         .route("/stop", post(now::stop))
+        .route("/first-run", get(first_run::page).post(first_run::finish))
+        .route("/first-run/code", post(first_run::code))
+        .route("/first-run/tone", post(first_run::try_output))
         .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/language", post(sign_in::language))
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(openapi::openapi))
+        .route("/screen", get(screen::page))
+        .route("/screen.css", get(screen::style))
+        .route("/screen.js", get(screen::script))
         .route("/style.css", get(frame::style))
         .route("/live.js", get(frame::live));
     let viewers = Router::new()
+        .route("/password", get(people::own).post(people::set_own))
         .route("/plan", get(plan::page))
         .route("/clips", get(clips::page))
         .route("/clips/{*path}", get(clips::clip))
@@ -160,23 +212,41 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/clip-retire/{*path}", post(clips::retire))
         .route("/clip-return/{*path}", post(clips::bring_back))
         .route("/clip-move/{*path}", post(clips::rename));
+    let admins = Router::new()
+        .route("/settings", get(settings::page))
+        .route("/settings/station", post(settings::station))
+        .route("/settings/hours", post(settings::hours))
+        .route("/settings/sound", post(settings::sound))
+        .route("/settings/tone", post(settings::try_output))
+        .route("/settings/page", post(settings::pages))
+        .route("/settings/people", post(people::add))
+        .route("/settings/people/role", post(people::role))
+        .route("/settings/people/password", post(people::reset))
+        .route("/settings/people/remove", post(people::remove));
     let pages = anybody
         .merge(viewers.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
         .merge(operators.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
+        .merge(admins.route_layer(middleware::from_fn(|request, next| need(Role::Admin, request, next))))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
     // Live updates go on as long as somebody looks; a year of the journal takes its time.
-    let live = Router::new().route("/events", get(now::events));
+    let live = Router::new().route("/events", get(now::events)).route("/screen/events", get(screen::events));
     let carried = Router::new().route("/journal.csv", get(journal::csv)).route("/journal.xlsx", get(journal::xlsx));
     // A file may take longer than a page, and be larger than a form.
     let uploads = Router::new()
         .route("/clips", post(clips::upload))
         .route("/clip-replace/{*path}", post(clips::replace))
         .layer(DefaultBodyLimit::max(upload::BODY));
+    // A backup is as large as the station's sounds; it has limits of its own.
+    let whole = Router::new()
+        .route("/settings/backup", get(backup::backup))
+        .route("/settings/restore", post(restore::restore).layer(DefaultBodyLimit::disable()))
+        .route_layer(middleware::from_fn(|request, next| need(Role::Admin, request, next)));
     pages
         .merge(live)
         .merge(carried.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
         .merge(uploads.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
+        .merge(whole)
         .fallback(missing)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(middleware::from_fn_with_state(panel.clone(), identify))
@@ -203,6 +273,7 @@ async fn identify(State(panel): State<Panel>, mut request: Request, next: Next) 
     let asked = Asked {
         peer,
         who,
+        is_new: panel.people.is_empty(),
         language: web::language(headers),
         wants_json: Asked::wants_json(headers),
         path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),

@@ -387,7 +387,7 @@ pub struct PlayRequest {
 }
 
 /// A box of a form that was ticked says `on`; JSON says true.
-fn ticked<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+pub(super) fn ticked<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     struct Ticked;
     impl serde::de::Visitor<'_> for Ticked {
         type Value = bool;
@@ -437,7 +437,7 @@ async fn carry_out(panel: &Panel, asked: &Asked, command: Command) -> Result<Res
     }
 }
 
-fn refused(refusal: &Refusal, language: Language) -> String {
+pub(super) fn refused(refusal: &Refusal, language: Language) -> String {
     language.pick(format!("没有执行：{refusal}"), format!("Not done: {}.", refusal.en()))
 }
 

@@ -475,7 +475,7 @@ pub(super) async fn change(
     if note.chars().count() > 200 {
         return Err(Problem::bad(asked.pick("原因请写在 200 字以内", "the reason is 200 characters at most")));
     }
-    let _saving = panel.saving.lock().await;
+    let _saving = panel.writing.lock().await;
     let seen = panel.daemon.snapshot().await?;
     if date < seen.zone.to_datetime(seen.now).date() {
         return Err(Problem::refused(asked.pick(

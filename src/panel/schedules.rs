@@ -587,7 +587,7 @@ pub(super) async fn save(
     Path(name): Path<String>,
     Input(form): Input<Fields>,
 ) -> Result<Response, Problem> {
-    let _saving = panel.saving.lock().await;
+    let _saving = panel.writing.lock().await;
     let (mut draft, on_disk) = drafted(&panel, &asked, &name, &form)?;
     if draft.base != files::base(on_disk.as_deref()) {
         return conflict(&panel, asked, &draft, on_disk.as_deref()).await;
@@ -613,7 +613,7 @@ pub(super) async fn delete(
     Path(name): Path<String>,
     Input(form): Input<Fields>,
 ) -> Result<Response, Problem> {
-    let _saving = panel.saving.lock().await;
+    let _saving = panel.writing.lock().await;
     ours(&asked, &name)?;
     let Some(on_disk) = files::read(&panel.home, &asked, &name)? else { return Err(Problem::missing(&asked)) };
     if form.get("base").is_none_or(|base| *base != files::base(Some(&on_disk))) {

@@ -52,6 +52,9 @@ pub(super) struct Credentials {
 
 /// `GET /sign-in`
 pub(super) async fn page(State(panel): State<Panel>, asked: Asked) -> Response {
+    if asked.is_new {
+        return super::first_run::lead(&asked);
+    }
     let next = query(&asked.path, "next").unwrap_or_default();
     show(&panel, asked, next, None).await
 }
@@ -138,6 +141,9 @@ pub(super) async fn language(asked: Asked, Input(choice): Input<Choice>) -> Resp
 
 /// Sends somebody who has not signed in to where they can, and back afterwards.
 pub(super) fn first(asked: &Asked) -> Response {
+    if asked.is_new {
+        return super::first_run::lead(asked);
+    }
     if asked.wants_json {
         let said = asked.pick("请先登录", "sign in first");
         return Problem { status: StatusCode::UNAUTHORIZED, said: said.into() }.into_response();
@@ -152,7 +158,7 @@ fn own_page(next: &str) -> &str {
     if is_own { next } else { "/" }
 }
 
-fn set_cookie(response: &mut Response, cookie: &str) {
+pub(super) fn set_cookie(response: &mut Response, cookie: &str) {
     if let Ok(value) = HeaderValue::try_from(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }

@@ -1,7 +1,7 @@
 //! Every text of the pages, one file a language: `words/zh.toml` and `words/en.toml`. Each page names its own part, so a
 //! text that one language lacks does not compile into a program that starts: a test reads both.
 
-use super::{clips, frame, journal, now, plan, schedules, sign_in};
+use super::{clips, first_run, frame, journal, now, plan, schedules, screen, settings, sign_in};
 use crate::text::Language;
 use serde::Deserialize;
 use std::{fmt::Display, sync::LazyLock};
@@ -17,6 +17,9 @@ pub(super) struct Words {
     pub journal: journal::Words,
     pub schedules: schedules::Words,
     pub sign_in: sign_in::Words,
+    pub first_run: first_run::Words,
+    pub settings: settings::Words,
+    pub screen: screen::Words,
 }
 
 static CHINESE: LazyLock<Words> = LazyLock::new(|| read(include_str!("words/zh.toml")));

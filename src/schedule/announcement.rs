@@ -125,6 +125,15 @@ pub enum PlayPath {
     Folder(ClipPath),
 }
 
+impl fmt::Display for PlayPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clip(path) => write!(f, "{path}"),
+            Self::Folder(path) => write!(f, "{path}/"),
+        }
+    }
+}
+
 /// Which of an announcement's clips one occurrence plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pick {

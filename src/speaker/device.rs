@@ -104,7 +104,7 @@ pub struct Output {
 pub struct Stream(#[expect(dead_code, reason = "held, never looked at")] cpal::Stream);
 
 /// An output that a person may choose.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Found {
     /// Its stable name.
     pub name: String,

@@ -29,6 +29,8 @@ pub struct Asked {
     pub peer: Peer,
     /// None for somebody who has not signed in.
     pub who: Option<Who>,
+    /// Nobody can sign in yet: the first run is to be done.
+    pub is_new: bool,
     /// What they read.
     pub language: Language,
     /// JSON instead of a page.

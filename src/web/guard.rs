@@ -13,7 +13,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What the guard knows.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Guard {
     /// The token of `data/control.json`.
     pub token: Arc<str>,
     /// Names that are served beside the machine's own, as `radio.example:8650`.
-    pub hosts: Arc<[String]>,
+    pub hosts: Arc<RwLock<Vec<String>>>,
 }
 
 /// A request that carries the token of `data/control.json`: whoever may read `data/`.
@@ -38,7 +38,8 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let headers = request.headers();
-    if !is_served(headers, request.uri(), &peer, &guard.hosts) {
+    let is_ours = is_served(headers, request.uri(), &peer, &guard.hosts.read().unwrap_or_else(PoisonError::into_inner));
+    if !is_ours {
         return (StatusCode::MISDIRECTED_REQUEST, "这个名字不是本站的地址 this name is not served here\n")
             .into_response();
     }

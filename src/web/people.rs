@@ -37,6 +37,17 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// Returns the word that files and forms have for it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// A person who may sign in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Person {
@@ -186,6 +197,32 @@ impl People {
         })?;
         self.end(name);
         Ok(())
+    }
+
+    /// Returns whether these bytes are the people of a station, an administrator among them.
+    pub fn is_readable(bytes: &[u8]) -> bool {
+        Self::read(bytes).is_some_and(|people| people.iter().any(|one| one.role == Role::Admin))
+    }
+
+    /// Adds the people of a backup. Whoever is here stays as they are: nobody is locked out by what was.
+    pub fn join(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let others = Self::read(bytes).ok_or(Refused::Unknown)?;
+        self.change(|people| {
+            for one in others {
+                if !people.iter().any(|here| here.name == one.name) && people.len() < PEOPLE {
+                    people.push(one);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn read(bytes: &[u8]) -> Option<Vec<Person>> {
+        let people: Vec<Person> = serde_json::from_slice(bytes).ok()?;
+        let sound = |one: &Person| {
+            good_name(&one.name).is_ok_and(|name| name == one.name) && PasswordHash::new(&one.hash).is_ok()
+        };
+        (people.len() <= PEOPLE && people.iter().all(sound)).then_some(people)
     }
 
     /// Signs a person in and returns the token of a new session.
@@ -351,6 +388,25 @@ mod tests {
         let again = People::open(folder.path().join("people.json")).unwrap();
         assert_eq!(again.who(&token, at(1)), None, "a restart signs everybody out");
         assert!(again.sign_in("王芳", "大喇叭2026年", at(2)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_people_of_a_backup_come_beside_those_who_are_here() {
+        let (before, old) = people();
+        old.add("a", "password-old", Role::Admin, true).await.unwrap();
+        old.add("b", "password-b", Role::Viewer, false).await.unwrap();
+        let kept = fs::read(before.path().join("people.json")).unwrap();
+        let (_folder, people) = people();
+        people.add("a", "password-new", Role::Admin, true).await.unwrap();
+        assert!(People::is_readable(&kept));
+        people.join(&kept).unwrap();
+        assert!(people.sign_in("a", "password-new", at(0)).await.is_ok());
+        assert!(people.sign_in("b", "password-b", at(0)).await.is_ok());
+        for evil in
+            ["", "[]", r#"[{"name":"c","role":"admin","hash":"x"}]"#, r#"[{"name":" c","role":"admin","hash":""}]"#]
+        {
+            assert!(!People::is_readable(evil.as_bytes()), "{evil}");
+        }
     }
 
     #[tokio::test]

@@ -41,9 +41,11 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Returns whether it comes from this very machine.
+    /// Returns whether it comes from this very machine: over loopback, or from the very address that it reached, which
+    /// the system lets nobody else come from.
     pub fn is_here(&self) -> bool {
-        self.remote.ip().to_canonical().is_loopback()
+        let remote = self.remote.ip().to_canonical();
+        remote.is_loopback() || remote == self.local.ip().to_canonical()
     }
 }
 

@@ -41,6 +41,11 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
     }
 
+    /// The cookie that it sets, without what a browser has to know of it.
+    pub fn cookie(&self) -> Option<String> {
+        self.header("set-cookie")?.split(';').next().map(str::to_owned)
+    }
+
     /// The first header of this name.
     pub fn header(&self, name: &str) -> Option<String> {
         self.head.lines().find_map(|line| {
@@ -51,12 +56,17 @@ impl Answer {
 }
 
 impl Client {
+    /// Somebody at the machine who has not signed in; none while no page is open.
+    pub fn at(village: &Village) -> Option<Self> {
+        let control = fs::read(village.home().join("data/control.json")).ok()?;
+        let control: Value = serde_json::from_slice(&control).ok()?;
+        let address = control["address"].as_str()?.parse().ok()?;
+        Some(Self { address, cookie: None, token: None })
+    }
+
     /// Somebody at the machine who has not signed in.
     pub fn stranger(village: &Village) -> Self {
-        let control = fs::read(village.home().join("data/control.json")).expect("data/control.json");
-        let control: Value = serde_json::from_slice(&control).expect("its JSON");
-        let address = control["address"].as_str().expect("an address").parse().expect("an address");
-        Self { address, cookie: None, token: None }
+        Self::at(village).expect("an open page")
     }
 
     /// Somebody who may read `data/control.json`.
@@ -103,11 +113,23 @@ impl Client {
         self.send("POST", path, &[kind, ("Accept", "application/json"), ("Origin", &origin)], &body)
     }
 
+    /// Sends JSON.
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        let origin = format!("http://{}", self.address);
+        let kind = ("Content-Type", "application/json");
+        self.send(
+            "POST",
+            path,
+            &[kind, ("Accept", "application/json"), ("Origin", &origin)],
+            body.to_string().as_bytes(),
+        )
+    }
+
     /// Signs in and keeps the cookie.
     pub fn sign_in(&mut self, name: &str, password: &str) -> Answer {
         let answer = self.form("/sign-in", &[("name", name), ("password", password)]);
-        if let Some(cookie) = answer.header("set-cookie") {
-            self.cookie = cookie.split(';').next().map(str::to_owned);
+        if let Some(cookie) = answer.cookie() {
+            self.cookie = Some(cookie);
         }
         answer
     }

@@ -38,7 +38,7 @@ pub(in crate::panel) fn read(home: &Home, asked: &Asked, name: &str) -> Result<O
     })
 }
 
-/// Writes new texts, has them looked at, and returns once they are in force. Whoever calls this holds `panel.saving`.
+/// Writes new texts, has them looked at, and returns once they are in force. Whoever calls this holds `panel.writing`.
 pub(in crate::panel) async fn keep(panel: &Panel, asked: &Asked, changes: Changes) -> Result<(), Problem> {
     let home = panel.home.clone();
     let written = changes.clone();

@@ -153,7 +153,7 @@ pub(in crate::panel) async fn restore(
     Path(revision): Path<String>,
     Input(request): Input<RestoreRequest>,
 ) -> Result<Response, Problem> {
-    let _saving = panel.saving.lock().await;
+    let _saving = panel.writing.lock().await;
     let version = version(&panel, &asked, &revision).await?;
     let on_disk = on_disk(&panel.home).await?;
     if request.base != base(&on_disk) {
