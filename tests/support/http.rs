@@ -1,30 +1,32 @@
-//! The station's pages as a browser or a program asks for them: plain HTTP over one connection a request.
+//! The station's pages as a browser without script asks for them: plain HTTP over one connection each.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
+use super::{PATIENCE, Village};
 use serde_json::Value;
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    path::Path,
-    time::Duration,
 };
 
-/// Somebody who asks.
-#[derive(Clone)]
-pub struct Browser {
-    address: SocketAddr,
-    /// `name=value` of a session, once there is one.
+/// Somebody who asks: where, and with what in hand.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Of the pages.
+    pub address: SocketAddr,
+    /// Sent with every request.
     pub cookie: Option<String>,
-    /// The token of `data/control.json`.
+    /// The token of `data/control.json`, for who may read it.
     pub token: Option<String>,
 }
 
-/// What was answered.
-#[derive(Debug)]
+/// What came back.
+#[derive(Debug, Clone)]
 pub struct Answer {
+    /// Of the first line.
     pub status: u16,
+    /// The head as it came.
     pub head: String,
+    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -36,97 +38,105 @@ impl Answer {
 
     /// The body as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
     }
 
-    /// The value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
     }
 }
 
-impl Browser {
-    /// Somebody at the machine whose daemon runs on this home; none while no page is open.
-    pub fn at(home: &Path) -> Option<Self> {
-        let control: Value = serde_json::from_slice(&std::fs::read(home.join("data/control.json")).ok()?).ok()?;
-        let address = control["address"].as_str()?.parse().ok()?;
-        Some(Self { address, cookie: None, token: None })
+impl Client {
+    /// Somebody at the machine who has not signed in.
+    pub fn stranger(village: &Village) -> Self {
+        let control = fs::read(village.home().join("data/control.json")).expect("data/control.json");
+        let control: Value = serde_json::from_slice(&control).expect("its JSON");
+        let address = control["address"].as_str().expect("an address").parse().expect("an address");
+        Self { address, cookie: None, token: None }
     }
 
-    /// Asks for an address as JSON.
+    /// Somebody who may read `data/control.json`.
+    pub fn owner(village: &Village) -> Self {
+        let control = fs::read(village.home().join("data/control.json")).expect("data/control.json");
+        let control: Value = serde_json::from_slice(&control).expect("its JSON");
+        Self { token: control["token"].as_str().map(str::to_owned), ..Self::stranger(village) }
+    }
+
+    /// A page.
     pub fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, "application/json", "text/plain", b"")
+        self.send("GET", path, &[("Accept", "text/html")], b"")
     }
 
-    /// Asks for the page at an address.
-    pub fn page(&self, path: &str) -> Answer {
-        self.ask("GET", path, "text/html", "text/plain", b"")
+    /// The same as JSON.
+    pub fn json(&self, path: &str) -> Answer {
+        self.send("GET", path, &[("Accept", "application/json")], b"")
     }
 
-    /// Sends a form as a browser does.
+    /// A form of one of the pages.
     pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.ask("POST", path, "text/html", "application/x-www-form-urlencoded", body.as_bytes())
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        let origin = format!("http://{}", self.address);
+        self.send("POST", path, &[kind, ("Accept", "text/html"), ("Origin", &origin)], body.as_bytes())
     }
 
-    /// Sends JSON.
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
-        self.ask("POST", path, "application/json", "application/json", body.to_string().as_bytes())
-    }
-
-    /// Sends a file of a form.
-    pub fn upload(&self, path: &str, field: &str, bytes: &[u8]) -> Answer {
-        let mut body = format!(
-            "--border\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"a\"\r\n\
-             Content-Type: application/octet-stream\r\n\r\n"
-        )
-        .into_bytes();
-        body.extend_from_slice(bytes);
-        body.extend_from_slice(b"\r\n--border--\r\n");
-        self.ask("POST", path, "application/json", "multipart/form-data; boundary=border", &body)
-    }
-
-    fn ask(&self, method: &str, path: &str, accept: &str, kind: &str, body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).expect("the page is open");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nOrigin: http://{}\r\nAccept: {accept}\r\nConnection: close\r\n\
-             Content-Type: {kind}\r\nContent-Length: {}\r\n",
-            self.address,
-            self.address,
-            body.len()
-        );
-        if let Some(cookie) = &self.cookie {
-            head += &format!("Cookie: {cookie}\r\n");
+    /// Signs in and keeps the cookie.
+    pub fn sign_in(&mut self, name: &str, password: &str) -> Answer {
+        let answer = self.form("/sign-in", &[("name", name), ("password", password)]);
+        if let Some(cookie) = answer.header("set-cookie") {
+            self.cookie = cookie.split(';').next().map(str::to_owned);
         }
-        if let Some(token) = &self.token {
-            head += &format!("Authorization: Bearer {token}\r\n");
+        answer
+    }
+
+    /// Any request; its length and its host are added.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head += &format!("Host: {}\r\n", self.address);
         }
-        stream.write_all(format!("{head}\r\n").as_bytes()).expect("the head is sent");
-        // A station that refuses early need not read the rest.
-        let _ = stream.write_all(body);
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).expect("an answer within its time");
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
-        let body = bytes[end + 4..].to_vec();
-        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        Answer { status, head, body: if chunked { unchunked(&body) } else { body } }
+        let own = [
+            ("Cookie", self.cookie.clone()),
+            ("Authorization", self.token.as_ref().map(|token| format!("Bearer {token}"))),
+        ];
+        let own = own.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        for (name, value) in own.chain(headers.iter().copied()) {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        self.raw(&[head.as_bytes(), body].concat())
+    }
+
+    /// These bytes, and whatever comes back until the other side closes.
+    pub fn raw(&self, bytes: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).expect("a listening page");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        // A server that has heard enough may close while we still speak.
+        let _ = stream.write_all(bytes);
+        let mut back = Vec::new();
+        let _ = stream.read_to_end(&mut back);
+        let end = back.windows(4).position(|four| four == b"\r\n\r\n").map_or(back.len(), |at| at + 4);
+        let head = String::from_utf8_lossy(&back[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if is_chunked { whole(&back[end..]) } else { back[end..].to_vec() };
+        Answer { status, head, body }
     }
 }
 
-/// Puts the pieces of a streamed answer together.
-fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::new();
-    loop {
-        let line = bytes.windows(2).position(|two| two == b"\r\n").expect("a chunk has a size");
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..line]).expect("a size"), 16).expect("a size");
-        if size == 0 {
-            return whole;
-        }
-        whole.extend_from_slice(&bytes[line + 2..line + 2 + size]);
-        bytes = &bytes[line + 2 + size + 2..];
+/// Puts the chunks of a body together.
+fn whole(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = chunks.windows(2).position(|two| two == b"\r\n") {
+        let length = std::str::from_utf8(&chunks[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let Some(length) = length.filter(|length| *length > 0) else { break };
+        let from = end + 2;
+        body.extend_from_slice(&chunks[from..(from + length).min(chunks.len())]);
+        chunks = chunks.get(from + length + 2..).unwrap_or_default();
     }
+    body
 }

@@ -6,7 +6,6 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod http;
-pub mod http;
 #[cfg(target_os = "linux")]
 pub mod monitor;
 pub mod rig;
