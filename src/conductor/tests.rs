@@ -473,6 +473,38 @@ fn a_volume_set_by_command_outlives_a_restart_until_the_station_file_says_anothe
 }
 
 #[test]
+fn limits_changed_while_something_sounds_take_effect_at_once() {
+    let percent = |percent: u8| Volume::try_from(percent).unwrap();
+    // The volume set by command, the file's new volume and ceiling, and what is heard then.
+    for (set, volume, ceiling, expected) in [
+        (None, 80, 30, 30),
+        (None, 60, 100, 60),
+        (Some(35), 80, 100, 35),
+        (Some(35), 80, 20, 20),
+        (Some(35), 60, 100, 60),
+    ] {
+        let mut station = Station::new("06:20:00", &[MORNING]);
+        if let Some(set) = set {
+            station.asks(Command::Volume { volume: percent(set), operator: "张".into() }).unwrap();
+        }
+        station.waits_until("06:30:00");
+        station.begins("morning");
+        station.happens(Event::Limited(Limits {
+            volume: percent(volume),
+            ceiling: percent(ceiling),
+            released: at("00:00:00"),
+            lead: SignedDuration::from_secs(10),
+        }));
+        let heard = station.done.iter().rev().find_map(|action| match action {
+            Action::Gain { gain, .. } => Some(*gain),
+            _ => None,
+        });
+        assert_eq!(heard, Some(percent(expected).gain()), "{set:?} {volume} {ceiling}");
+        assert_eq!(station.conductor.status(station.now).volume, expected);
+    }
+}
+
+#[test]
 fn five_starts_in_ten_minutes_are_a_crash_loop() {
     for (starts, expected) in [(4, false), (5, true)] {
         let memory = Memory { starts: vec![at("06:19:00"); starts], ..Memory::default() };

@@ -825,3 +825,33 @@ async fn shutdown() {
     #[cfg(not(unix))]
     drop(tokio::signal::ctrl_c().await);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_a_start_is_said_and_what_does_not_is_not() {
+        let config = |more: &str| Config::parse(&format!("[station]\nid = \"a\"\nname = \"b\"\n{more}")).unwrap();
+        let began = config("");
+        for (more, elsewhere, keys) in [
+            ("", false, vec![]),
+            ("[sound]\nvolume = 1\nceiling = 2\noutput = [\"pulse:a\"]\nlatency-offset = \"9ms\"", false, vec![]),
+            ("[panel]\nhosts = [\"a\"]\nscreen = \"off\"", false, vec![]),
+            ("[panel]\nlisten = \"0.0.0.0:8650\"", false, vec!["panel.listen"]),
+            ("[panel]\nlisten = \"0.0.0.0:8650\"", true, vec![]),
+            ("[sound]\nloudness = -20\namplifier = { on = [\"a\"] }", false, vec!["sound.loudness", "sound.amplifier"]),
+        ] {
+            assert_eq!(at_next_start(&began, &config(more), elsewhere), keys, "{more}");
+        }
+    }
+
+    #[test]
+    fn the_machine_itself_reaches_a_page_for_the_network() {
+        for (listens, reached) in
+            [("0.0.0.0:8650", "127.0.0.1:8650"), ("[::]:80", "[::1]:80"), ("192.168.1.9:80", "192.168.1.9:80")]
+        {
+            assert_eq!(from_here(listens.parse().unwrap()), reached.parse().unwrap());
+        }
+    }
+}

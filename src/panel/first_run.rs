@@ -472,8 +472,13 @@ fn fill_in(file: &mut station_file::StationFile, form: &Form, fresh: &str) {
         file.set("station", "id", fresh);
     }
     file.set("station", "name", form.station.trim());
-    file.set("station", "kind", form.kind.key());
-    file.set("sound", "output", station_file::texts([form.output.as_str()]));
+    // A default that nobody wrote need not be written.
+    if file.has("station", "kind") || form.kind != Kind::default() {
+        file.set("station", "kind", form.kind.key());
+    }
+    if file.has("sound", "output") || form.output != "default" {
+        file.set("sound", "output", station_file::texts([form.output.as_str()]));
+    }
 }
 
 /// Writes the schedule that comes with the program for this kind of station, where its sounds are there and none of its

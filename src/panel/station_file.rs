@@ -31,10 +31,28 @@ impl StationFile {
         self.0.get(table)?.get(key)?.as_str()
     }
 
+    /// Returns whether a key is written.
+    pub fn has(&self, table: &str, key: &str) -> bool {
+        self.0.get(table).is_some_and(|table| table.get(key).is_some())
+    }
+
+    /// Returns a table for the end of the file. What stands there now, as a commented key of the last table, stays above it.
+    fn fresh_table(&mut self) -> Table {
+        let rest = self.0.trailing().as_str().unwrap_or_default().trim_end().to_owned();
+        self.0.set_trailing("");
+        let mut table = Table::new();
+        table.decor_mut().set_prefix(if rest.is_empty() { "\n".to_owned() } else { format!("{rest}\n\n") });
+        table
+    }
+
     /// Sets a key; what stands around the old value stays.
     pub fn set(&mut self, table: &str, key: &str, new: impl Into<Value>) {
         let mut new = new.into();
-        let table = self.0.entry(table).or_insert_with(|| Item::Table(Table::new()));
+        if !self.0.contains_key(table) {
+            let fresh = self.fresh_table();
+            self.0.insert(table, Item::Table(fresh));
+        }
+        let Some(table) = self.0.get_mut(table) else { return };
         if let Some(old) = table.get(key).and_then(Item::as_value) {
             *new.decor_mut() = old.decor().clone();
         }
@@ -58,22 +76,35 @@ impl StationFile {
         if !matches!(self.0.get("closed"), Some(Item::ArrayOfTables(_))) {
             self.0.insert("closed", Item::ArrayOfTables(ArrayOfTables::new()));
         }
-        let Some(closed) = self.0.get_mut("closed").and_then(Item::as_array_of_tables_mut) else { return };
-        closed.retain(|table| {
-            date(table).and_then(|date| days.get(&date.parse().ok()?)).is_some_and(|wanted| *wanted == note(table))
-        });
-        for (day, note) in days {
-            if closed.iter().any(|table| date(table).as_deref() == Some(day.to_string().as_str())) {
-                continue;
-            }
-            let mut table = Table::new();
+        let days_of = |closed: &ArrayOfTables| closed.iter().filter_map(date).collect::<Vec<_>>();
+        let mut comments = String::new();
+        if let Some(closed) = self.0.get_mut("closed").and_then(Item::as_array_of_tables_mut) {
+            closed.retain(|table| {
+                let wanted = date(table).and_then(|date| days.get(&date.parse().ok()?));
+                let stays = wanted.is_some_and(|wanted| *wanted == note(table));
+                let above = table.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+                // A comment above a table may be about what stands before it; it outlives the table.
+                if !stays && above.contains('#') {
+                    comments.push_str(above);
+                }
+                stays
+            });
+        }
+        let rest = self.0.trailing().as_str().unwrap_or_default().to_owned();
+        self.0.set_trailing(comments + &rest);
+        let known = self.0.get("closed").and_then(Item::as_array_of_tables).map(days_of).unwrap_or_default();
+        for (day, note) in days.iter().filter(|(day, _)| !known.contains(&day.to_string())) {
+            let mut table = self.fresh_table();
             if let Ok(date) = day.to_string().parse::<toml_edit::Datetime>() {
                 table.insert("date", value(date));
             }
             table.insert("note", value(note));
-            closed.push(table);
+            if let Some(closed) = self.0.get_mut("closed").and_then(Item::as_array_of_tables_mut) {
+                closed.push(table);
+            }
         }
-        if closed.is_empty() {
+        let is_empty = self.0.get("closed").and_then(Item::as_array_of_tables).is_some_and(ArrayOfTables::is_empty);
+        if is_empty {
             self.0.remove("closed");
         }
     }
@@ -209,7 +240,9 @@ mod tests {
         assert_eq!(Config::parse(&text).unwrap().closed, [day("2026-12-13"), day("2027-01-01")]);
         assert!(text.contains("# 每年"), "{text}");
         file.set_closed(&BTreeMap::new());
-        assert_eq!(Config::parse(&file.finish().unwrap()).unwrap().closed, []);
+        let text = file.finish().unwrap();
+        assert_eq!(Config::parse(&text).unwrap().closed, []);
+        assert!(text.contains("[panel]\n# listen"), "the comment of another table is not lost: {text}");
     }
 
     #[test]

@@ -127,6 +127,21 @@ async fn answer(
 mod tests {
     use super::*;
 
+    #[test]
+    fn only_this_very_machine_is_here() {
+        for (remote, local, here) in [
+            ("127.0.0.1:9", "127.0.0.1:80", true),
+            ("[::ffff:127.0.0.1]:9", "[::]:80", true),
+            ("192.168.1.9:9", "192.168.1.9:80", true),
+            ("[::ffff:192.168.1.9]:9", "192.168.1.9:80", true),
+            ("192.168.1.20:9", "192.168.1.9:80", false),
+            ("10.0.0.1:9", "127.0.0.1:80", false),
+        ] {
+            let peer = Peer { remote: remote.parse().unwrap(), local: local.parse().unwrap(), is_tls: false };
+            assert_eq!(peer.is_here(), here, "{remote} {local}");
+        }
+    }
+
     #[tokio::test]
     async fn the_newest_and_those_of_the_machine_itself_are_never_the_first_to_go() {
         let connection = |is_here: bool, asked: bool| Connection {
