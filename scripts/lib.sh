@@ -77,9 +77,9 @@ need_build() {
     need_rust
 }
 
-# What it takes to test: a sound server that needs no sound card, a clock that runs fast for it, and files of every
-# format.
+# What it takes to test: a sound server that needs no sound card, a clock that runs fast for it, files of every format,
+# a browser with the program that drives it, and type for its pictures.
 need_tests() {
     need_build
-    need_packages pulseaudio pulseaudio-utils faketime ffmpeg
+    need_packages pulseaudio pulseaudio-utils faketime ffmpeg chromium chromium-driver fonts-noto-cjk
 }

@@ -171,6 +171,9 @@ impl Words {
     }
 }
 
+/// The largest form with a text: a letter of the text may take nine bytes in it, and its fields hold it once more.
+pub(super) const BODY: usize = 16 << 20;
+
 /// Names that other pages have.
 const TAKEN: [&str; 3] = ["check", "history", "new"];
 /// Days ahead for which a difference is told.
@@ -361,8 +364,9 @@ fn editor(asked: Asked, seen: &Snapshot, draft: &Draft) -> Response {
     let names: [&'static str; 7] = [&words.mon, &words.tue, &words.wed, &words.thu, &words.fri, &words.sat, &words.sun];
     let week = std::array::from_fn(|day| (WEEK[day], names[day]));
     let title = settings.as_ref().map_or_else(|| draft.name.clone(), |part| part.title().to_owned());
+    let remarks: Vec<_> = draft.findings.iter().map(|finding| finding.remark(frame.asked.language)).collect();
     let facts = json!({
-        "name": draft.name, "base": draft.base, "text": draft.text, "findings": draft.findings, "fields": all,
+        "name": draft.name, "remarks": remarks, "base": draft.base, "text": draft.text, "findings": draft.findings, "fields": all,
         "problem": draft.problem,
     });
     let page = Editor { frame: &frame, words, draft, title, settings, announcements, rules, clips, week };

@@ -48,10 +48,12 @@ impl Finding {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        match english(self.code) {
-            Some(said) => format!("{place}: {severity}[{}] {said}", self.code),
-            None => format!("{place}: {severity}[{}] {}", self.code, self.message),
-        }
+        format!("{place}: {severity}[{}] {}", self.code, self.remark(language))
+    }
+
+    /// Returns its sentence alone, where the page says the place in its own way.
+    pub fn remark(&self, language: Language) -> &str {
+        language.pick(None, english(self.code)).unwrap_or(&self.message)
     }
 }
 

@@ -13,11 +13,11 @@ if (text && list && window.fetch) {
       const facts = await answer.json();
       // A slow answer to an older text says nothing any more.
       if (mine !== asked || !Array.isArray(facts.findings)) return;
-      list.replaceChildren(...facts.findings.map((finding) => {
+      list.replaceChildren(...facts.findings.map((finding, at) => {
         const item = document.createElement("li");
         item.className = finding.severity;
         const place = finding.line ? `${list.dataset.line} ${finding.line} · ` : "";
-        item.textContent = place + finding.message;
+        item.textContent = place + facts.remarks[at];
         return item;
       }));
     } catch {
