@@ -116,7 +116,7 @@ fn one_day_is_cancelled_and_comes_back_and_nothing_outside_schedules_is_touched(
     }
     assert!(village.home().join("station.toml").exists());
     let stranger = Client::stranger(&village);
-    assert_eq!(stranger.get("/schedules").header("location").as_deref(), Some("/sign-in?next=%2Fschedules"));
+    assert_eq!(stranger.get("/schedules").header("location").as_deref(), Some("/first-run"));
     assert_eq!(stranger.form("/schedules/daily", &[("text", ""), ("base", "none")]).status, 303);
     assert!(path.exists());
 }
