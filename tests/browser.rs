@@ -41,7 +41,7 @@ impl Browser {
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = loop {
             let line = lines.next().expect("chromedriver says its port").unwrap();
-            if let Some((_, port)) = line.rsplit_once("on port ") {
+            if let Some((_, port)) = line.split_once("successfully on port ") {
                 break port.trim_end_matches('.').to_owned();
             }
         };
@@ -212,7 +212,7 @@ fn untouched() -> Village {
 }
 
 const NAME: &str = "王芳";
-const PASSWORD: &str = "春天的大喇叭";
+const PASSWORD: &str = "春天的大喇叭2026";
 
 #[test]
 fn a_broadcaster_sets_a_station_up_and_runs_it_from_the_page() {
@@ -270,7 +270,7 @@ async fn upload(browser: &Browser, clip: &PathBuf) {
     let field = browser.client.find(Locator::Css("form[action='/clips'] input[type=file]")).await.unwrap();
     field.send_keys(clip.to_str().unwrap()).await.unwrap();
     browser.press("form[action='/clips'] button").await;
-    browser.says("新提示").await;
+    browser.client.wait().at_most(PATIENCE).for_element(Locator::Css(".uploads .good")).await.unwrap();
 }
 
 async fn write_a_schedule(browser: &Browser) {
@@ -283,7 +283,7 @@ async fn write_a_schedule(browser: &Browser) {
     browser.press("details:has(#schedule-text) summary").await;
     let broken = "title = \"午间\"\n[announcement.noon]\ntitle = \"午间提醒\"\nplay = [\"fraud/\"]\n[[rule]]\nplay = \"noon\"\nat = [\"25:00\"]\n";
     browser.write("#schedule-text", broken).await;
-    browser.says("25:00").await;
+    browser.says("行 7").await;
     browser.write("#schedule-text", &broken.replace("25:00", "12:34")).await;
     browser.press("form:has(#schedule-text) button:not([formaction])").await;
     browser.says("12:34").await;
@@ -329,12 +329,12 @@ async fn roles(browser: &Browser) {
     browser.go("/settings").await;
     let form = "form[action='/settings/people']";
     browser.write(&format!("{form} input[name=name]"), "赵敏").await;
-    browser.write(&format!("{form} input[name=password]"), "只看不动的人").await;
+    browser.write(&format!("{form} input[name=password]"), "只看不动的人2026").await;
     browser.press(&format!("{form} option[value=viewer]")).await;
     browser.press(&format!("{form} button")).await;
     browser.says("赵敏").await;
     browser.press("form[action='/sign-out'] button").await;
-    browser.sign_in("赵敏", "只看不动的人").await;
+    browser.sign_in("赵敏", "只看不动的人2026").await;
     browser.says("赵敏").await;
     browser.go("/").await;
     let forms = browser.run("return [...document.querySelectorAll('main form')].length").await;
