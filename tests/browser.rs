@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 use support::{
@@ -199,7 +199,7 @@ fn untouched() -> Village {
     let mut village = Village::new();
     fs::remove_file(village.home().join("station.toml")).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in ["audio/chime", "audio/fraud"] {
+    for folder in ["audio/chime", "audio/enterprise", "audio/fraud", "audio/test"] {
         fs::create_dir_all(village.home().join(folder)).unwrap();
         for file in fs::read_dir(shipped.join(folder)).unwrap().flatten() {
             fs::copy(file.path(), village.home().join(folder).join(file.file_name())).unwrap();
@@ -265,7 +265,7 @@ fn a_broadcaster_sets_a_station_up_and_runs_it_from_the_page() {
     );
 }
 
-async fn upload(browser: &Browser, clip: &PathBuf) {
+async fn upload(browser: &Browser, clip: &Path) {
     browser.go("/clips").await;
     let field = browser.client.find(Locator::Css("form[action='/clips'] input[type=file]")).await.unwrap();
     field.send_keys(clip.to_str().unwrap()).await.unwrap();
@@ -294,7 +294,7 @@ async fn write_a_schedule(browser: &Browser) {
 
 async fn play_and_stop(browser: &Browser, village: &Village) {
     browser.go("/").await;
-    browser.press("form[action='/play'] option[value$='.wav']").await;
+    browser.press("form[action='/play'] option[value='fraud/fake-police.mp3']").await;
     browser.write("form[action='/play'] input[name=note]", "试播").await;
     browser.press("form[action='/play'] button").await;
     browser.says("正在播出").await;
