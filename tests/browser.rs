@@ -9,7 +9,7 @@
 
 mod support;
 
-use fantoccini::{Client, ClientBuilder, Locator};
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use std::{
@@ -79,14 +79,23 @@ impl Browser {
     }
 
     async fn write(&self, field: &str, text: &str) {
-        let field = self.client.find(Locator::Css(field)).await.unwrap();
+        let field = self.element(field).await;
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
 
+    /// Presses something; what was replaced between the look and the press is looked for again.
     async fn press(&self, what: &str) {
-        let button = self.client.find(Locator::Css(what)).await.unwrap_or_else(|error| panic!("{what}: {error}"));
-        button.click().await.unwrap();
+        let since = dalaba::clock::monotonic();
+        while let Err(error) = self.element(what).await.click().await {
+            assert!(since.elapsed() < PATIENCE, "{what}: {error}");
+        }
+    }
+
+    /// Waits for an element: a page may still be on its way.
+    async fn element(&self, what: &str) -> Element {
+        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(what)).await;
+        found.unwrap_or_else(|error| panic!("{what}: {error}"))
     }
 
     /// Waits until the page says something.
@@ -270,7 +279,7 @@ async fn upload(browser: &Browser, clip: &Path) {
     let field = browser.client.find(Locator::Css("form[action='/clips'] input[type=file]")).await.unwrap();
     field.send_keys(clip.to_str().unwrap()).await.unwrap();
     browser.press("form[action='/clips'] button").await;
-    browser.client.wait().at_most(PATIENCE).for_element(Locator::Css(".uploads .good")).await.unwrap();
+    browser.element(".uploads .good").await;
 }
 
 async fn write_a_schedule(browser: &Browser) {
@@ -306,9 +315,9 @@ async fn play_and_stop(browser: &Browser, village: &Village) {
     browser.look("now").await;
     browser.press("button.stop").await;
     browser.says("停播中").await;
-    let entries = village.journal();
-    let stopped = entries.iter().any(|entry| entry["reason"] == "stopped" && entry["operator"] == NAME);
-    assert!(stopped, "{entries:#?}");
+    village.wait("the stop is on record", |village| {
+        village.journal().iter().any(|entry| entry["reason"] == "stopped" && entry["operator"] == NAME)
+    });
     browser.press("form[action='/release'] button").await;
     browser.says("已恢复播出").await;
 }
@@ -316,6 +325,7 @@ async fn play_and_stop(browser: &Browser, village: &Village) {
 async fn in_english(browser: &Browser) {
     browser.go("/").await;
     browser.press("form[action='/language'] button").await;
+    browser.says("Now in English").await;
     for page in ["/", "/plan", "/schedules", "/clips", "/journal", "/settings"] {
         browser.go(page).await;
         assert_eq!(browser.run("return document.documentElement.lang").await, json!("en"));
@@ -323,6 +333,7 @@ async fn in_english(browser: &Browser) {
     }
     browser.go("/").await;
     browser.press("form[action='/language'] button").await;
+    browser.says("已换成中文").await;
 }
 
 async fn roles(browser: &Browser) {
@@ -334,6 +345,7 @@ async fn roles(browser: &Browser) {
     browser.press(&format!("{form} button")).await;
     browser.says("赵敏").await;
     browser.press("form[action='/sign-out'] button").await;
+    browser.says("已退出").await;
     browser.sign_in("赵敏", "只看不动的人2026").await;
     browser.says("赵敏").await;
     browser.go("/").await;
