@@ -239,6 +239,12 @@ fn a_broadcaster_sets_a_station_up_and_runs_it_from_the_page() {
             browser.says("早间反诈提示").await;
             village.wait("the station is ready", |village| village.dalaba(["next"]).code == 0);
 
+            // The test may run at night.
+            browser.go("/settings").await;
+            browser.write("form[action='/settings/hours'] [name=quiet]", "").await;
+            browser.press("form[action='/settings/hours'] button").await;
+            browser.says("已保存").await;
+
             let clip = village.home().join("新提示.wav");
             fs::write(&clip, wav(&melody(3, 30.0))).unwrap();
             upload(browser, &clip).await;
@@ -361,16 +367,24 @@ fn the_first_page_is_small_and_soon_there() {
     in_a_browser(
         async |browser, _| {
             browser.go("/").await;
-            let facts = browser
-                .run(
-                    "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
-                     const paint = performance.getEntriesByName('first-contentful-paint')[0];
-                     return { bytes: all.reduce((sum, one) => sum + one.transferSize, 0), paint: paint ? paint.startTime : null }",
-                )
-                .await;
+            let since = dalaba::clock::monotonic();
+            let facts = loop {
+                let facts = browser.run(FACTS).await;
+                if facts["paint"].is_number() {
+                    break facts;
+                }
+                assert!(since.elapsed() < PATIENCE, "the page is painted: {facts}");
+            };
             println!("现在: {} bytes, first paint after {} ms", facts["bytes"], facts["paint"]);
             assert!(facts["bytes"].as_u64().unwrap() <= 60 << 10, "{facts}");
         },
         &village,
     );
 }
+
+/// What a page cost: all bytes of it and its files, and the milliseconds until the browser painted the first of it.
+const FACTS: &str = "
+const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
+const paint = performance.getEntriesByName('first-contentful-paint')[0];
+return { bytes: all.reduce((sum, one) => sum + one.transferSize, 0), paint: paint ? paint.startTime : null };
+";

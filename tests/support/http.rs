@@ -31,6 +31,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Takes apart what came back; status 0 where nothing did.
+    pub fn read(back: &[u8]) -> Self {
+        let end = back.windows(4).position(|four| four == b"\r\n\r\n").map_or(back.len(), |at| at + 4);
+        let head = String::from_utf8_lossy(&back[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if is_chunked { whole(&back[end..]) } else { back[end..].to_vec() };
+        Self { status, head, body }
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -160,12 +170,7 @@ impl Client {
         let _ = stream.write_all(bytes);
         let mut back = Vec::new();
         let _ = stream.read_to_end(&mut back);
-        let end = back.windows(4).position(|four| four == b"\r\n\r\n").map_or(back.len(), |at| at + 4);
-        let head = String::from_utf8_lossy(&back[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        let body = if is_chunked { whole(&back[end..]) } else { back[end..].to_vec() };
-        Answer { status, head, body }
+        Answer::read(&back)
     }
 }
 
