@@ -1,6 +1,9 @@
 //! What the plan needs to know about the sounds in `audio/`.
 
-use crate::schedule::{ClipPath, PlayPath};
+use crate::{
+    schedule::{ClipPath, PlayPath},
+    text::Said,
+};
 use jiff::{SignedDuration, civil::Date};
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -21,7 +24,7 @@ pub enum ClipState {
     /// Seen, and not yet through the ingest child.
     Pending,
     /// Refused, with the sentence for the clerk; its occurrences become `missed(clip-corrupt)`.
-    Refused(String),
+    Refused(Said),
 }
 
 /// One file of `audio/`.
