@@ -6,7 +6,10 @@ use super::{
     JournalError, SelfTest, moment,
     sign::{PublicKey, head_text},
 };
-use crate::entry::{GENESIS, Line, chain};
+use crate::{
+    entry::{GENESIS, Line, chain},
+    text::Said,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -123,7 +126,7 @@ impl Reader {
 
     /// Returns what the self-tests of the sound card found, the newest first, a year of them at most.
     pub async fn self_tests(&mut self) -> Result<Vec<SelfTest>, JournalError> {
-        let newest = "SELECT at, device, fault FROM self_test ORDER BY at DESC LIMIT 366";
+        let newest = "SELECT at, device, fault, fault_en FROM self_test ORDER BY at DESC LIMIT 366";
         let rows = sqlx::query(newest).fetch_all(&mut self.connection).await?;
         rows.iter().map(super::self_test).collect()
     }
@@ -158,7 +161,13 @@ impl Reader {
         if let Some(newest) = newest.filter(|newest| *newest > proof.rows) {
             return Ok(Verdict::Broken {
                 seq: proof.rows + 1,
-                why: format!("第 {newest} 条已经签过名，但这里只有 {} 条：后面的记录被删掉了", proof.rows),
+                why: Said::new(
+                    format!("第 {newest} 条已经签过名，但这里只有 {} 条：后面的记录被删掉了", proof.rows),
+                    format!(
+                        "entry {newest} was signed, and only {} are here: the ones behind were deleted",
+                        proof.rows
+                    ),
+                ),
             });
         }
         Ok(Verdict::Whole { rows: proof.rows, signed: proof.signed, key: key.filter(|_| proof.signed > 0) })
@@ -186,15 +195,15 @@ pub enum Verdict {
     Broken {
         /// Its number.
         seq: i64,
-        /// What is wrong with it, in Chinese.
-        why: String,
+        /// What is wrong with it.
+        why: Said,
     },
 }
 
 /// The first row that does not follow from the one before.
 pub(super) struct Broken {
     pub(super) seq: i64,
-    pub(super) why: String,
+    pub(super) why: Said,
 }
 
 impl From<Broken> for Verdict {
@@ -219,21 +228,29 @@ impl Default for Proof {
 impl Proof {
     fn take(&mut self, stored: &Stored, key: Option<&PublicKey>) -> Result<(), Broken> {
         let seq = self.rows + 1;
-        let broken = |why: &str| Err(Broken { seq, why: why.to_owned() });
+        let broken = |zh: &str, en: &str| Err(Broken { seq, why: Said::new(zh, en) });
         if stored.seq != seq {
-            return broken("这一条缺失：记录被删除或调换过");
+            return broken("这一条缺失：记录被删除或调换过", "this one is missing: entries were deleted or exchanged");
         }
         match serde_json::from_str::<Line>(&stored.line) {
             Ok(line) if line.seq == seq && line.prev == self.hash => {}
-            Ok(_) => return broken("这一条与前一条接不上：记录被插入、删除或调换过"),
-            Err(_) => return broken("这一条读不懂：内容被改动过"),
+            Ok(_) => {
+                return broken(
+                    "这一条与前一条接不上：记录被插入、删除或调换过",
+                    "this one does not follow from the one before: entries were put in, deleted or exchanged",
+                );
+            }
+            Err(_) => return broken("这一条读不懂：内容被改动过", "this one cannot be read: it was changed"),
         }
         if chain(&self.hash, &stored.line) != stored.hash {
-            return broken("这一条的校验值不符：内容被改动过");
+            return broken("这一条的校验值不符：内容被改动过", "the hash of this one does not fit: it was changed");
         }
         if let Some(signed) = &stored.signed {
             if !key.is_some_and(|key| signed.is_by(key, seq, &stored.hash)) {
-                return broken("这一条与站点的签名不符：记录被重写过");
+                return broken(
+                    "这一条与站点的签名不符：记录被重写过",
+                    "this one is not what the station signed: entries were rewritten",
+                );
             }
             self.signed = seq;
         }
