@@ -8,6 +8,7 @@
 //!   says what may be believed about the time; the [`conductor`] walks through the plan; [`check`] says what is wrong with it; [`text`] is what all texts share.
 //! * engines, one kind of I/O each: [`clock`], [`journal`], [`ingest`] and [`speaker`] (processes of their own),
 //!   [`library`], [`disk`].
+//! * [`link`] is what a station and its office say to each other, pure as the ground: documents, trust, state machines.
 //! * the only place where decisions meet effects: [`daemon`].
 //! * views of the daemon: [`web`] is what page servers share, [`panel`] the station's own pages.
 //! * assembly: [`config`], [`cli`].
@@ -26,6 +27,7 @@ pub mod home;
 pub mod ingest;
 pub mod journal;
 pub mod library;
+pub mod link;
 pub mod outcome;
 pub mod panel;
 pub mod plan;
