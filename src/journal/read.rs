@@ -3,7 +3,7 @@
 //! Not here: rows as files that people carry away, and their proof ([`super::export`]).
 
 use super::{
-    JournalError, SelfTest, moment,
+    JournalError, SelfTest, migrate, moment,
     sign::{PublicKey, head_text},
 };
 use crate::{
@@ -57,10 +57,15 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens `journal.db`, which must exist.
+    /// Opens `journal.db`, which must exist. One that its station has only just begun to make is empty.
     pub async fn open(file: &Path) -> Result<Self, JournalError> {
         let options = SqliteConnectOptions::new().filename(file).read_only(true).disable_statement_logging();
-        Ok(Self { connection: options.connect().await? })
+        let mut connection = options.connect().await?;
+        if migrate::steps(&mut connection).await? == 0 {
+            connection = SqliteConnectOptions::new().in_memory(true).connect().await?;
+            migrate::migrate(&mut connection).await?;
+        }
+        Ok(Self { connection })
     }
 
     /// Hands the rows due in `window` to `take`, oldest first.
