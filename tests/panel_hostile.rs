@@ -206,30 +206,26 @@ fn from_elsewhere(own: IpAddr, port: u16) -> TcpStream {
 /// The station as seen over TLS by somebody who holds its certificate.
 struct Elsewhere {
     own: IpAddr,
-    port: u16,
     config: Arc<ClientConfig>,
-    cookie: Option<String>,
+    client: Client,
 }
 
 impl Elsewhere {
     fn ask(&mut self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let host = format!("127.0.0.1:{}", self.port);
-        let cookie = self.cookie.as_ref().map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: https://{host}\r\nAccept: text/html\r\n{cookie}\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        let origin = format!("https://{}", self.client.address);
+        let headers = [kind, ("Accept", "text/html"), ("Origin", &origin)];
+        let request = self.client.written(method, path, &headers, body.as_bytes());
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(Arc::clone(&self.config), name).unwrap();
-        let mut stream = StreamOwned::new(connection, from_elsewhere(self.own, self.port));
-        stream.write_all(request.as_bytes()).unwrap();
+        let mut stream = StreamOwned::new(connection, from_elsewhere(self.own, self.client.address.port()));
+        stream.write_all(&request).unwrap();
         let mut back = Vec::new();
         // The other side closes without a word of farewell.
         let _ = stream.read_to_end(&mut back);
         let answer = Answer::read(&back);
-        self.cookie = answer.cookie().or(self.cookie.take());
+        self.client.cookie = answer.cookie().or(self.client.cookie.take());
         answer
     }
 }
@@ -259,7 +255,8 @@ fn the_network_reaches_the_pages_over_tls_with_a_password_and_not_otherwise() {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let mut away = Elsewhere { own, port, config: Arc::new(config), cookie: None };
+    let client = Client { address: SocketAddr::from(([127, 0, 0, 1], port)), cookie: None, token: None };
+    let mut away = Elsewhere { own, config: Arc::new(config), client };
     let first = away.ask("GET", "/first-run", &[]);
     assert!(first.text().contains("验证码"), "from the network the code is asked for: {}", first.text());
     let taken = [

@@ -19,7 +19,7 @@
 
 use super::{
     JournalError, moment,
-    read::{Broken, Reader, Signed, Stored, Verdict},
+    read::{Broken, CHANGED, Flaw, REWRITTEN, Reader, Signed, Stored, UNCHAINED, UNREADABLE, Verdict},
     sign::{PublicKey, existing_key, export_text, sign},
 };
 use crate::{
@@ -161,16 +161,16 @@ fn verify_csv(text: &mut dyn BufRead) -> io::Result<Verdict> {
             Err(error) if error.is_io_error() => return Err(error.into()),
             Err(_) => {
                 return Ok(proof
-                    .broken(
+                    .broken((
                         "这一行与表头的列数不同，或者不是 UTF-8 文字",
                         "this line has other columns than the first, or is not UTF-8",
-                    )
+                    ))
                     .into());
             }
         };
         if index == 0 {
             if record.iter().ne(COLUMNS) {
-                return Ok(proof.broken("表头不是导出时的表头", "the first line is not that of an export").into());
+                return Ok(proof.broken(("表头不是导出时的表头", "the first line is not that of an export")).into());
             }
             continue;
         }
@@ -204,6 +204,16 @@ fn differing(row: &Row, record: &csv::StringRecord) -> io::Result<Option<&'stati
     Ok(COLUMNS.into_iter().zip(record).find(differs).map(|(column, _)| column))
 }
 
+const UNSEALED: Flaw = (
+    "文件末尾没有站点签名：后面的记录被删掉了，或者导出的人没有站点的密钥；请在站点上重新导出",
+    "the file does not end with the station's signature: entries were cut off, or it was exported without the key; \
+     export it at the station",
+);
+const RESEALED: Flaw = (
+    "整个文件与站点的签名不符：有记录被改动、增加或删除，校验值是后来重算的",
+    "the file as a whole is not what the station signed: entries were changed, added or deleted and hashed anew",
+);
+
 /// The file as far as it was followed.
 struct Proof {
     rows: i64,
@@ -226,32 +236,29 @@ impl Proof {
     /// Follows the file by one row; none for a line that is no row.
     fn take(&mut self, row: Option<&Row>) -> Result<(), Broken> {
         if self.seal.is_some() {
-            return Err(self.broken(
+            return Err(self.broken((
                 "文件到前一条为止有站点签名，这一条是后来加上的",
                 "the station signed up to the line before: this one was added later",
-            ));
+            )));
         }
         let Some(Row { stored, seal }) = row else {
-            return Err(self.broken("这一行不是导出的播出记录", "this line is no exported entry"));
+            return Err(self.broken(("这一行不是导出的播出记录", "this line is no exported entry")));
         };
         let Ok(line) = serde_json::from_str::<Line>(&stored.line) else {
-            return Err(self.broken("这一条读不懂：内容被改动过", "this one cannot be read: it was changed"));
+            return Err(self.broken(UNREADABLE));
         };
-        let broken = |zh: &str, en: &str| Err(Broken { seq: stored.seq, why: Said::new(zh, en) });
+        let broken = |flaw| Err(Broken::at(stored.seq, flaw));
         if stored.seq <= self.seq {
-            return broken(
+            return broken((
                 "这一条的次序不对：记录被调换过或重复",
                 "this one is out of order: entries were exchanged or repeated",
-            );
+            ));
         }
         if stored.seq == self.seq + 1 && line.prev != self.hash {
-            return broken(
-                "这一条与前一条接不上：记录被插入、删除或调换过",
-                "this one does not follow from the one before: entries were put in, deleted or exchanged",
-            );
+            return broken(UNCHAINED);
         }
         if chain(&line.prev, &stored.line) != stored.hash {
-            return broken("这一条的校验值不符：内容被改动过", "the hash of this one does not fit: it was changed");
+            return broken(CHANGED);
         }
         self.rows += 1;
         self.seq = stored.seq;
@@ -263,49 +270,35 @@ impl Proof {
     }
 
     /// What is wrong with the row after the last good one.
-    fn broken(&self, zh: &str, en: &str) -> Broken {
-        Broken { seq: self.seq + 1, why: Said::new(zh, en) }
+    fn broken(&self, flaw: Flaw) -> Broken {
+        Broken::at(self.seq + 1, flaw)
     }
 
     fn verdict(self) -> Verdict {
         if self.rows == 0 {
             return self
-                .broken("文件里没有播出记录，什么也证明不了", "there is no entry in the file, and nothing to prove")
+                .broken(("文件里没有播出记录，什么也证明不了", "there is no entry in the file, and nothing to prove"))
                 .into();
         }
         let Some(seal) = &self.seal else {
-            return self
-                .broken("文件末尾没有站点签名：后面的记录被删掉了，或者导出的人没有站点的密钥；请在站点上重新导出", "the file does not end with the station's signature: entries were cut off, or it was exported without the key; export it at the station")
-                .into();
+            return self.broken(UNSEALED).into();
         };
         let (Ok(key), Some(at)) = (seal.key.parse::<PublicKey>(), moment(seal.at)) else {
             return self
-                .broken(
+                .broken((
                     "文件末尾的站点签名读不懂：内容被改动过",
                     "the signature at the end cannot be read: it was changed",
-                )
+                ))
                 .into();
         };
         for (seq, hash, signed) in &self.heads {
             if !signed.is_by(&key, *seq, hash) {
-                return Verdict::Broken {
-                    seq: *seq,
-                    why: Said::new(
-                        "这一条与站点的签名不符：记录被重写过",
-                        "this one is not what the station signed: entries were rewritten",
-                    ),
-                };
+                return Broken::at(*seq, REWRITTEN).into();
             }
         }
         let text = export_text(self.rows, &hex(&self.digest.clone().finalize()), at);
         if seal.rows != self.rows || !key.has_signed(&text, &seal.signature) {
-            return Verdict::Broken {
-                seq: self.seq,
-                why: Said::new(
-                    "整个文件与站点的签名不符：有记录被改动、增加或删除，校验值是后来重算的",
-                    "the file as a whole is not what the station signed: entries were changed, added or deleted and hashed anew",
-                ),
-            };
+            return Broken::at(self.seq, RESEALED).into();
         }
         Verdict::Whole { rows: self.rows, signed: self.seq, key: Some(key) }
     }

@@ -205,10 +205,29 @@ pub enum Verdict {
     },
 }
 
+/// What is wrong with a row, in Chinese and in English.
+pub(super) type Flaw = (&'static str, &'static str);
+
+pub(super) const UNCHAINED: Flaw = (
+    "这一条与前一条接不上：记录被插入、删除或调换过",
+    "this one does not follow from the one before: entries were put in, deleted or exchanged",
+);
+pub(super) const UNREADABLE: Flaw = ("这一条读不懂：内容被改动过", "this one cannot be read: it was changed");
+pub(super) const CHANGED: Flaw =
+    ("这一条的校验值不符：内容被改动过", "the hash of this one does not fit: it was changed");
+pub(super) const REWRITTEN: Flaw =
+    ("这一条与站点的签名不符：记录被重写过", "this one is not what the station signed: entries were rewritten");
+
 /// The first row that does not follow from the one before.
 pub(super) struct Broken {
     pub(super) seq: i64,
     pub(super) why: Said,
+}
+
+impl Broken {
+    pub(super) fn at(seq: i64, (zh, en): Flaw) -> Self {
+        Self { seq, why: Said::new(zh, en) }
+    }
 }
 
 impl From<Broken> for Verdict {
@@ -233,29 +252,24 @@ impl Default for Proof {
 impl Proof {
     fn take(&mut self, stored: &Stored, key: Option<&PublicKey>) -> Result<(), Broken> {
         let seq = self.rows + 1;
-        let broken = |zh: &str, en: &str| Err(Broken { seq, why: Said::new(zh, en) });
+        let broken = |flaw| Err(Broken::at(seq, flaw));
         if stored.seq != seq {
-            return broken("这一条缺失：记录被删除或调换过", "this one is missing: entries were deleted or exchanged");
+            return broken((
+                "这一条缺失：记录被删除或调换过",
+                "this one is missing: entries were deleted or exchanged",
+            ));
         }
         match serde_json::from_str::<Line>(&stored.line) {
             Ok(line) if line.seq == seq && line.prev == self.hash => {}
-            Ok(_) => {
-                return broken(
-                    "这一条与前一条接不上：记录被插入、删除或调换过",
-                    "this one does not follow from the one before: entries were put in, deleted or exchanged",
-                );
-            }
-            Err(_) => return broken("这一条读不懂：内容被改动过", "this one cannot be read: it was changed"),
+            Ok(_) => return broken(UNCHAINED),
+            Err(_) => return broken(UNREADABLE),
         }
         if chain(&self.hash, &stored.line) != stored.hash {
-            return broken("这一条的校验值不符：内容被改动过", "the hash of this one does not fit: it was changed");
+            return broken(CHANGED);
         }
         if let Some(signed) = &stored.signed {
             if !key.is_some_and(|key| signed.is_by(key, seq, &stored.hash)) {
-                return broken(
-                    "这一条与站点的签名不符：记录被重写过",
-                    "this one is not what the station signed: entries were rewritten",
-                );
+                return broken(REWRITTEN);
             }
             self.signed = seq;
         }

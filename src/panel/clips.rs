@@ -288,7 +288,7 @@ fn address(path: &str) -> String {
 struct Using {
     title: String,
     /// The folder that stands for the clip; none where the clip is named itself.
-    folder: Option<String>,
+    folder: Option<ClipPath>,
 }
 
 /// Returns the announcements in force that may play this clip, in order of schedule and key.
@@ -299,7 +299,7 @@ fn uses(program: &Program, path: &ClipPath) -> Vec<Using> {
         let named = announcement.chime.as_ref() == Some(path)
             || announcement.play.iter().any(|play| matches!(play, PlayPath::Clip(clip) if clip == path));
         let within = announcement.play.iter().find_map(|play| match play {
-            PlayPath::Folder(folder) if path.as_str().starts_with(&format!("{folder}/")) => Some(folder.to_string()),
+            PlayPath::Folder(folder) if path.is_in(folder) => Some(folder.clone()),
             PlayPath::Folder(_) | PlayPath::Clip(_) => None,
         });
         if named {
@@ -313,8 +313,7 @@ fn uses(program: &Program, path: &ClipPath) -> Vec<Using> {
 
 /// Returns whose announcements would lose the clip if it had another path.
 fn holding(program: &Program, from: &ClipPath, to: &ClipPath) -> Vec<String> {
-    let stays =
-        |using: &Using| using.folder.as_ref().is_some_and(|folder| to.as_str().starts_with(&format!("{folder}/")));
+    let stays = |using: &Using| using.folder.as_ref().is_some_and(|folder| to.is_in(folder));
     uses(program, from).into_iter().filter(|using| !stays(using)).map(|using| using.title).collect()
 }
 

@@ -5,6 +5,7 @@
 use crate::{
     config::{Kind, Screen},
     outcome::Outcome,
+    text::Language,
     web::{PASSWORD, Role},
 };
 use axum::{
@@ -302,7 +303,7 @@ fn schema(what: &str) -> Value {
         "kind" => json!({ "enum": Kind::ALL }),
         "screen" => json!({ "enum": [Screen::Machine, Screen::Lan, Screen::Off] }),
         "outcome" => json!({ "enum": Outcome::ALL }),
-        "language" => json!({ "enum": ["zh-CN", "en"] }),
+        "language" => json!({ "enum": [Language::Chinese.tag(), Language::English.tag()] }),
         "reach" => json!({ "type": "string", "examples": ["machine", "lan", "192.168.1.9"] }),
         kind => json!({ "type": kind }),
     }
@@ -370,6 +371,12 @@ mod tests {
             let places: BTreeSet<_> = route.path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).collect();
             let given = route.values.iter().filter(|value| value.1 == In::Path).count();
             assert_eq!(places.len(), given, "{}", route.path);
+            for (name, _, what, _) in route.values {
+                let schema = schema(what);
+                let is_known = schema["enum"].is_array()
+                    || ["string", "integer", "boolean"].iter().any(|kind| schema["type"] == *kind);
+                assert!(is_known, "{}: {name} is {what}", route.path);
+            }
         }
     }
 }

@@ -82,8 +82,7 @@ impl Clips {
             match item {
                 PlayPath::Clip(path) => paths.push(path.clone()),
                 PlayPath::Folder(folder) => {
-                    let prefix = format!("{folder}/");
-                    paths.extend(self.0.keys().filter(|path| path.as_str().starts_with(&prefix)).cloned());
+                    paths.extend(self.0.keys().filter(|path| path.is_in(folder)).cloned());
                 }
             }
         }

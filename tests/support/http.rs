@@ -146,6 +146,11 @@ impl Client {
 
     /// Any request; its length and its host are added.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.raw(&self.written(method, path, headers, body))
+    }
+
+    /// The same, not yet sent.
+    pub fn written(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head += &format!("Host: {}\r\n", self.address);
@@ -159,7 +164,7 @@ impl Client {
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
-        self.raw(&[head.as_bytes(), body].concat())
+        [head.as_bytes(), body].concat()
     }
 
     /// These bytes, and whatever comes back until the other side closes.
