@@ -8,6 +8,7 @@
 //!   with a reason from one closed list.
 //! * What is said: a delivered [`plan`], a [`command`], the [`place`] of a station; requests and answers in [`protocol`];
 //!   the [`journal`] on its way; [`time`].
+//! * The two ends: [`station`] and [`office`].
 //!
 //! Not here: HTTP, SQL, files ([`crate::home`]), sound ([`crate::conductor`]).
 
@@ -15,11 +16,13 @@ pub mod accept;
 pub mod command;
 mod envelope;
 pub mod journal;
+pub mod office;
 pub mod place;
 pub mod plan;
 pub mod protocol;
 mod refused;
 pub mod root;
+pub mod station;
 #[cfg(test)]
 mod tests;
 pub mod time;
