@@ -252,7 +252,7 @@ impl World {
         let what = what();
         (self.now, &what).hash(&mut self.hash);
         if self.verbose {
-            println!("{:>9} {}", self.now, what.chars().take(300).collect::<String>());
+            println!("{:>9} {}", self.now, what.chars().take(600).collect::<String>());
         }
     }
 
@@ -583,7 +583,11 @@ impl World {
             Call::Trust { from } => Answer::Envelopes(self.office.trust(from)),
             Call::Desired => Answer::Envelopes(self.office.wanted(&name)),
             Call::Time { nonce } => Answer::Envelopes(self.office.time(&nonce, self.now)),
-            Call::Report(_) => Answer::Done,
+            Call::Report(reported) => {
+                let why: Vec<_> = reported.rejected.iter().map(|rejected| rejected.why.clone()).collect();
+                self.note(|| format!("{at} reports {:?}, refused {why:?}", reported.in_force));
+                Answer::Done
+            }
             Call::Blob { blob, from, bytes } => self.transfer(at, blob, from, bytes),
             Call::Status(status) => {
                 if matches!(status.state, State::Rejected(_)) {
@@ -797,7 +801,8 @@ impl World {
                 if self.now < self.office_down || self.office.restored {
                     return;
                 }
-                self.office.rotate(self.roots.0 + 1);
+                let version = self.fresh(self.roots.0);
+                self.office.rotate(version);
                 let root = self.office.disk.root.version;
                 self.tell_watches(&|_, _| Some(WatchEvent::Trust { root }));
                 self.publish();
@@ -875,6 +880,12 @@ impl World {
         self.after(1, Next::Comes(at, watching.life, event));
     }
 
+    /// A number above those that are known, and above those that a restored office forgot: nobody may have heard of them
+    /// yet, and somebody may still.
+    fn fresh(&self, known: u64) -> u64 {
+        (known + 1).max(self.now / SECOND)
+    }
+
     fn reset_watches(&mut self) {
         for (at, watching) in std::mem::take(&mut self.watches) {
             let wait = self.dice.between(10, 3 * SECOND);
@@ -887,7 +898,8 @@ impl World {
         if !self.office.restored {
             return;
         }
-        let (version, generation) = (self.roots.0 + 1, self.roots.1.max(self.office.disk.root.generation) + 1);
+        let known = self.office.disk.root.generation.max(self.roots.1);
+        let (version, generation) = (self.fresh(self.roots.0), self.fresh(known));
         self.office.bump(version, generation);
         self.note(|| format!("the office starts generation {generation}"));
         self.publish();

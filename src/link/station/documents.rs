@@ -12,6 +12,7 @@ use super::super::{
 use super::{
     Action, Answer, Call, Change, Held, KeptPlan, Link, Now, RequestId,
     lane::{Lane, Random},
+    orders::Cure,
 };
 use crate::schedule::Source;
 use std::{
@@ -315,6 +316,7 @@ impl Link {
         if self.pinned.root().version > before {
             self.trust.succeeded();
             self.report.changed();
+            self.cured(now, Cure::Root, random);
         } else {
             self.trust.failed(now.since_boot, after, random);
         }
@@ -335,6 +337,7 @@ impl Link {
                 self.heard = now.since_boot;
                 self.time.succeeded();
                 self.time.rest(now.since_boot + TIME);
+                self.cured(now, Cure::Time, random);
             }
             Err(why) => {
                 self.reject(now, text, why);

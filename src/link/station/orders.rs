@@ -1,7 +1,7 @@
 //! Commands: judged, remembered, carried, told.
 
 use super::super::{Accepted, BlobId, Command, CommandId, Document, KeyId, Marks, Op, Refused, Role, State};
-use super::{Action, Change, Errand, Kept, Link, Now, Order, Tombstone, deadline};
+use super::{Action, Change, Errand, Kept, Link, Now, Order, Tombstone, deadline, lane::Random};
 use crate::{
     entry::Entry,
     outcome::{Outcome, Reason},
@@ -14,6 +14,23 @@ use std::{
 /// As many commands as are remembered at a time.
 const MOST: usize = 2_000;
 
+/// What may turn a refusal into its opposite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cure {
+    Root,
+    Time,
+}
+
+impl Cure {
+    fn of(why: &Refused) -> Option<Self> {
+        match why {
+            Refused::TimeUnknown => Some(Self::Time),
+            Refused::UnknownKey { .. } | Refused::Revoked { .. } | Refused::NewerGeneration { .. } => Some(Self::Root),
+            _ => None,
+        }
+    }
+}
+
 /// Commands that are not at their end, as far as this run of the program knows.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
@@ -24,6 +41,8 @@ pub(super) struct Waiting {
     /// Calls for a report, until it is sent; and those whose report is on its way.
     reports: BTreeSet<CommandId>,
     reporting: BTreeSet<CommandId>,
+    /// What would have let in a command that was refused.
+    curable: BTreeSet<Cure>,
     /// When the first that waits for its sounds expires, since boot.
     expires: Duration,
 }
@@ -74,8 +93,9 @@ impl Link {
             Ok(_) => self.reject(now, text, Refused::malformed("a document that is no command")),
             Err(refusal) => {
                 let unknown = refusal.command.filter(|id| !self.kept.orders.contains_key(id));
-                // Once the time is known the office sends it again.
-                if let (Some(id), false) = (unknown, refusal.why == Refused::TimeUnknown) {
+                let cure = Cure::of(&refusal.why);
+                self.orders.curable.extend(cure);
+                if let (Some(id), None) = (unknown, cure) {
                     self.report.tell(id, refusal.state(), self.moment(now).at);
                 }
                 if let Refused::NewerGeneration { .. } = refusal.why {
@@ -83,6 +103,13 @@ impl Link {
                 }
                 self.reject(now, text, refusal.why);
             }
+        }
+    }
+
+    /// What was wanting is here. The office sends what it owes when a watch is opened, so another one is.
+    pub(super) fn cured(&mut self, now: Now, cure: Cure, random: Random<'_>) {
+        if self.orders.curable.remove(&cure) {
+            self.reopen_watch(now, random);
         }
     }
 

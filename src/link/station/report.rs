@@ -250,8 +250,11 @@ impl Link {
                 }
                 None
             }
-            Answer::Turned(Turned::Need { from }) if *from >= 1 && *from <= before => {
-                self.keep(Change::Acked { epoch, acked: from - 1 });
+            Answer::Turned(Turned::Need { from }) if (1..=newest + 1).contains(from) => {
+                // An answer that is older than what the hello said changes nothing.
+                if from - 1 < before {
+                    self.keep(Change::Acked { epoch, acked: from - 1 });
+                }
                 // A store that asks for the same rows again and again is asked more and more rarely.
                 self.report.journal.failed(at, None, random);
                 return;

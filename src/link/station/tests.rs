@@ -433,6 +433,12 @@ fn the_journal_goes_up_from_where_it_was_acknowledged() {
     // The office lost rows, and gets them again.
     rig.answer("journal", Answer::Turned(Turned::Need { from: 301 }));
     assert_eq!(after(&mut rig), Some(300));
+    rig.wait(2);
+    // An answer to what was asked before that changes nothing.
+    rig.answer("journal", Answer::Turned(Turned::Need { from: 401 }));
+    rig.wait(2);
+    assert_eq!(after(&mut rig), Some(300));
+    assert!(rig.link.alarms().is_empty());
     // It has more than there are: two machines write this journal.
     rig.answer("journal", acked(900));
     assert!(rig.link.alarms().contains(&Alarm::JournalTurned(Turn::Fork)));
@@ -485,6 +491,18 @@ fn a_root_that_says_more_is_fetched_before_anything_is_refused_for_good() {
     rig.answer("desired", envelopes(&[seal(Kind::Plan, &newer, &["content"])]));
     rig.find(Held::Whole);
     assert_eq!(rig.revision(), Some(1));
+}
+
+#[test]
+fn a_command_that_came_before_its_root_is_asked_for_again() {
+    let mut rig = Rig::open();
+    rig.order(&changed(lasting(command("play")), |command| command["generation"] = 4.into()), "content");
+    assert_eq!(rig.take("status"), None, "it is not rejected for good");
+    let watch = rig.watch();
+    let next = changed(root(), |root| (root["version"], root["generation"]) = (5.into(), 4.into()));
+    rig.answer("trust", envelopes(&[seal(Kind::Root, &next, &["root-1", "root-2"])]));
+    rig.wait(2);
+    assert_ne!(rig.watch(), watch);
 }
 
 #[test]

@@ -120,6 +120,14 @@ impl Link {
         }
     }
 
+    /// Opens another watch in place of one that is open.
+    pub(super) fn reopen_watch(&mut self, now: Now, random: Random<'_>) {
+        if let Stand::Open { id, .. } = self.watch.stand {
+            self.actions.push(Action::Drop(id));
+            self.watch.again(now.since_boot, None, random);
+        }
+    }
+
     /// The headers of a watch are a word of life, and no hello.
     pub(super) fn watch_opened(&mut self, now: Now, opened: RequestId) {
         if let Stand::Asked { id, heard, .. } = &mut self.watch.stand
