@@ -65,7 +65,7 @@ fn of_announcements(schedule: &Schedule, clips: &Clips, today: Date, findings: &
                     say(Severity::Error, "clip-missing", message);
                 }
                 Some(ClipState::Refused(why)) => {
-                    let message = format!("播报“{name}”要用的 audio/{path} 不能播放：{why}");
+                    let message = format!("播报“{name}”要用的 audio/{path} 不能播放：{}", why.zh);
                     say(Severity::Error, "clip-refused", message);
                 }
                 Some(ClipState::Ready { .. } | ClipState::Pending) => {}

@@ -111,7 +111,7 @@ impl Library {
                 column: None,
                 severity: Severity::Warning,
                 code: "clip-refused",
-                message: why.clone(),
+                message: why.zh.clone(),
             }),
             ClipState::Ready { .. } | ClipState::Pending => None,
         });
@@ -159,7 +159,7 @@ impl Library {
                     file,
                 }
             }
-            Known::Refused { refused } => ClipState::Refused(refused.to_string()),
+            Known::Refused { refused } => ClipState::Refused(refused.said()),
         }
     }
 

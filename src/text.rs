@@ -1,6 +1,7 @@
 //! What the texts of a station have in common, whoever writes or reads them: languages, places, dates, hexadecimal digits.
 
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 use toml::value::Datetime;
 
 /// A language that people read.
@@ -43,7 +44,7 @@ impl Language {
 }
 
 /// One sentence in each language.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     /// 中文
     pub zh: String,

@@ -11,10 +11,12 @@ mod support;
 
 use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -36,6 +38,7 @@ impl Browser {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .expect("chromedriver, which scripts/test installs");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
@@ -166,8 +169,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser goes with its driver.
-        self.driver.kill().ok();
+        // A driver that is killed leaves its browser behind; they are one group.
+        kill_process_group(Pid::from_child(&self.driver), Signal::KILL).ok();
         self.driver.wait().ok();
     }
 }
@@ -238,6 +241,12 @@ fn a_broadcaster_sets_a_station_up_and_runs_it_from_the_page() {
             browser.says("北庄村").await;
             browser.says("早间反诈提示").await;
             village.wait("the station is ready", |village| village.dalaba(["next"]).code == 0);
+
+            // The test may run at night.
+            browser.go("/settings").await;
+            browser.write("form[action='/settings/hours'] [name=quiet]", "").await;
+            browser.press("form[action='/settings/hours'] button").await;
+            browser.says("已保存").await;
 
             let clip = village.home().join("新提示.wav");
             fs::write(&clip, wav(&melody(3, 30.0))).unwrap();
@@ -361,16 +370,24 @@ fn the_first_page_is_small_and_soon_there() {
     in_a_browser(
         async |browser, _| {
             browser.go("/").await;
-            let facts = browser
-                .run(
-                    "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
-                     const paint = performance.getEntriesByName('first-contentful-paint')[0];
-                     return { bytes: all.reduce((sum, one) => sum + one.transferSize, 0), paint: paint ? paint.startTime : null }",
-                )
-                .await;
+            let since = dalaba::clock::monotonic();
+            let facts = loop {
+                let facts = browser.run(FACTS).await;
+                if facts["paint"].is_number() {
+                    break facts;
+                }
+                assert!(since.elapsed() < PATIENCE, "the page is painted: {facts}");
+            };
             println!("现在: {} bytes, first paint after {} ms", facts["bytes"], facts["paint"]);
             assert!(facts["bytes"].as_u64().unwrap() <= 60 << 10, "{facts}");
         },
         &village,
     );
 }
+
+/// What a page cost: all bytes of it and its files, and the milliseconds until the browser painted the first of it.
+const FACTS: &str = "
+const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
+const paint = performance.getEntriesByName('first-contentful-paint')[0];
+return { bytes: all.reduce((sum, one) => sum + one.transferSize, 0), paint: paint ? paint.startTime : null };
+";

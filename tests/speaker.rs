@@ -215,7 +215,7 @@ fn a_muted_output_is_noticed_put_right_and_told() {
         let (end, evidence, note, faults) = play(&mut speaker, &spoil);
         assert_eq!((end, evidence), (ends, Evidence::Monitor), "{words}: most of it was heard");
         assert!(note.as_ref().is_some_and(|note| note.contains(words) && note.ends_with("（后已恢复）")), "{note:?}");
-        assert!(faults.len() == 1 && faults[0].contains(words), "{words}: {faults:?}");
+        assert!(faults.len() == 1 && faults[0].zh.contains(words), "{words}: {faults:?}");
         let heard = recording.samples();
         assert!(peak(&heard[heard.len() - 2 * RATE..]) > 0.1, "{words}: put right");
     }
@@ -236,7 +236,7 @@ fn a_self_test_opens_the_output_in_silence() {
     speaker.order(Order::Test);
     let told = speaker.news();
     assert!(
-        matches!(&told, Word::Tested { device: None, fault: Some(fault) } if fault.contains("声音服务")),
+        matches!(&told, Word::Tested { device: None, fault: Some(fault) } if fault.zh.contains("声音服务")),
         "{told:?}"
     );
 }

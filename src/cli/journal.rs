@@ -123,7 +123,7 @@ fn list_tests(tests: &[SelfTest], zone: &TimeZone, json: bool) -> anyhow::Result
         } else {
             let at = test.at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
             let device = test.device.as_deref().unwrap_or("没有声卡");
-            writeln!(out, "{at}  {device}  {}", test.fault.as_deref().unwrap_or("正常"))?;
+            writeln!(out, "{at}  {device}  {}", test.fault.as_ref().map_or("正常", |fault| fault.zh.as_str()))?;
         }
     }
     Ok(0)
@@ -169,9 +169,11 @@ fn tell(verdict: &Verdict, known: Option<&PublicKey>, json: bool) -> u8 {
             };
             (fact, words, u8::from(is_known == Some(false)))
         }
-        Verdict::Broken { seq, why } => {
-            (serde_json::json!({ "whole": false, "seq": seq, "why": why }), format!("第 {seq} 条不对：{why}"), 1)
-        }
+        Verdict::Broken { seq, why } => (
+            serde_json::json!({ "whole": false, "seq": seq, "why": why.zh }),
+            format!("第 {seq} 条不对：{}", why.zh),
+            1,
+        ),
     };
     if json {
         println!("{fact}");

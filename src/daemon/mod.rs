@@ -382,7 +382,7 @@ struct Station {
     page: Option<Control>,
     page_fault: Option<Said>,
     /// What the sound server says is wrong with the output.
-    output_fault: Option<String>,
+    output_fault: Option<Said>,
     self_test: Option<SelfTest>,
     /// When a self-test was last asked for.
     test_asked: Option<Timestamp>,
@@ -442,14 +442,14 @@ impl Station {
                 if let Word::Output { fault } = &word {
                     self.output_fault.clone_from(fault);
                     match fault {
-                        Some(fault) => warn!("{fault}"),
+                        Some(fault) => warn!("{}", fault.zh),
                         None => info!("the output can be heard again"),
                     }
                 }
                 if let Word::Tested { device, fault } = &word {
                     let at = self.clock.now().wall;
                     let test = SelfTest { at, device: device.clone(), fault: fault.clone() };
-                    info!(fault, device, "the sound card was tested");
+                    info!(fault = fault.as_ref().map(|fault| &fault.zh), device, "the sound card was tested");
                     self.ledger.tested(&test).await;
                     self.self_test = Some(test);
                 }
@@ -714,14 +714,11 @@ impl Station {
         let mut faults: Vec<Said> = self.alarms.iter().map(|alarm| alarm_words(*alarm)).collect();
         faults.extend(self.ledger.fault());
         faults.extend(self.page_fault.clone());
-        // The speaker's own words for what it found.
-        faults.extend(
-            self.output_fault.iter().map(|fault| Said::new(fault, format!("the output cannot be heard: {fault}"))),
-        );
+        faults.extend(self.output_fault.clone());
         if let Some(fault) = self.self_test.as_ref().and_then(|test| test.fault.as_ref()) {
             faults.push(Said::new(
-                format!("夜间声卡自检没有通过：{fault}"),
-                format!("the sound card failed its test at night: {fault}"),
+                format!("夜间声卡自检没有通过：{}", fault.zh),
+                format!("the sound card failed its test at night: {}", fault.en),
             ));
         }
         if self.unkept.is_some() {

@@ -3,7 +3,8 @@
 //! The kind is told by content, never by name. Frames that cannot be decoded are left out and counted; how much may be
 //! missing is settled at the end, against what the header promised.
 
-use super::{LONGEST_SECONDS, Refused, container};
+use super::{LONGEST_SECONDS, Refused, container, strange};
+use crate::text::Said;
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
@@ -93,7 +94,9 @@ pub(super) fn decode(source: &File, sink: &mut Sink) -> Result<Decoded, Refused>
             Ok(Some(_)) => {}
             Ok(None) => break,
             Err(Error::ResetRequired) => {
-                return Err(Refused::Unsupported { what: "由几段拼接而成的 OGG 文件".into() });
+                return Err(Refused::Unsupported {
+                    what: Said::new("由几段拼接而成的 OGG 文件", "an OGG file of several parts"),
+                });
             }
             // Garbage at the end, or the end itself; whether too much is missing is settled below.
             Err(_) => break,
@@ -222,7 +225,7 @@ impl Run {
             return Ok(());
         }
         if !(4_000..=384_000).contains(&rate) || !(1..=16).contains(&channels) {
-            return Err(Refused::Unsupported { what: format!("采样率 {rate} Hz、{channels} 声道的音频") });
+            return Err(strange(rate, channels));
         }
         if *self.spec.get_or_insert((rate, channels)) != (rate, channels) {
             // A damaged header looks like another kind of sound.
@@ -310,19 +313,21 @@ fn no_track(format: &dyn FormatReader) -> Refused {
     if format.tracks().is_empty() {
         Refused::Corrupt
     } else {
-        Refused::NotAudio { what: "没有声音的视频".into() }
+        Refused::NotAudio { what: Said::new("没有声音的视频", "a video without sound") }
     }
 }
 
 fn no_decoder(params: &AudioCodecParameters, error: &Error) -> Refused {
-    let what = match params.codec {
-        CODEC_ID_AAC => "HE-AAC 编码（“高效”低码率 AAC）",
-        CODEC_ID_NULL_AUDIO => "这个文件里的音频编码（例如手机录音的 AMR）",
-        CODEC_ID_OPUS => "多于两个声道的 Opus 编码",
-        CODEC_ID_ALAC => "苹果 ALAC 编码",
-        CODEC_ID_AC3 | CODEC_ID_EAC3 => "杜比 AC-3 编码",
-        _ if matches!(error, Error::Unsupported(_)) => "这个文件里的音频编码",
+    let (zh, en) = match params.codec {
+        CODEC_ID_AAC => ("HE-AAC 编码（“高效”低码率 AAC）", "HE-AAC, the AAC of low bit rates,"),
+        CODEC_ID_NULL_AUDIO => {
+            ("这个文件里的音频编码（例如手机录音的 AMR）", "the coding inside this file, perhaps a telephone's AMR,")
+        }
+        CODEC_ID_OPUS => ("多于两个声道的 Opus 编码", "Opus with more than two channels"),
+        CODEC_ID_ALAC => ("苹果 ALAC 编码", "Apple's ALAC"),
+        CODEC_ID_AC3 | CODEC_ID_EAC3 => ("杜比 AC-3 编码", "Dolby AC-3"),
+        _ if matches!(error, Error::Unsupported(_)) => ("这个文件里的音频编码", "the coding inside this file"),
         _ => return Refused::Corrupt,
     };
-    Refused::Unsupported { what: what.into() }
+    Refused::Unsupported { what: Said::new(zh, en) }
 }

@@ -20,6 +20,7 @@ mod sniff;
 
 pub use parent::run_child;
 
+use crate::text::Said;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -96,12 +97,12 @@ pub enum Refused {
     TooLong { minutes: u64 },
     #[error("音频超过 2 小时的上限；请剪短后再导入")]
     Endless,
-    #[error("这是{what}，不是音频；请换成 MP3、WAV、FLAC、M4A 或 OGG 文件")]
-    NotAudio { what: String },
+    #[error("这是{}，不是音频；请换成 MP3、WAV、FLAC、M4A 或 OGG 文件", what.zh)]
+    NotAudio { what: Said },
     #[error("认不出这种文件，它可能不是音频；请换成 MP3、WAV、FLAC、M4A 或 OGG 文件")]
     Unknown,
-    #[error("暂不支持{what}；请用格式工厂等软件转成 MP3 或 WAV 后再导入")]
-    Unsupported { what: String },
+    #[error("暂不支持{}；请用格式工厂等软件转成 MP3 或 WAV 后再导入", what.zh)]
+    Unsupported { what: Said },
     #[error("文件不完整：应有 {promised_seconds} 秒，只读到 {heard_seconds} 秒；请重新复制这个文件")]
     Truncated { promised_seconds: u64, heard_seconds: u64 },
     #[error("文件不完整，末尾缺了一段；请重新复制这个文件")]
@@ -125,10 +126,60 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// Returns the sentence in both languages.
+    pub fn said(&self) -> Said {
+        Said::new(self.to_string(), self.english())
+    }
+
+    fn english(&self) -> String {
+        match self {
+            Self::Unreadable { why } => format!("the file cannot be read ({why}); see that it exists and may be read"),
+            Self::NotAFile => "this is no ordinary file; choose a sound file".into(),
+            Self::Empty => "the file is empty; copy or record it again".into(),
+            Self::TooBig { megabytes } => {
+                format!("the file has {megabytes} MB, 200 MB is the limit; convert it to MP3 or shorten it")
+            }
+            Self::TooLong { minutes } => format!("the sound lasts {minutes} minutes, 2 hours is the limit; shorten it"),
+            Self::Endless => "the sound is longer than the limit of 2 hours; shorten it".into(),
+            Self::NotAudio { what } => {
+                format!("this is {}, not sound; take an MP3, WAV, FLAC, M4A or OGG file", what.en)
+            }
+            Self::Unknown => "nobody knows this kind of file; take an MP3, WAV, FLAC, M4A or OGG file".into(),
+            Self::Unsupported { what } => format!("{} cannot be played; convert it to MP3 or WAV", what.en),
+            Self::Truncated { promised_seconds, heard_seconds } => format!(
+                "the file is not whole: {promised_seconds} seconds are promised, {heard_seconds} are there; copy it again"
+            ),
+            Self::CutOff => "the file is not whole, its end is missing; copy it again".into(),
+            Self::Corrupt => "the file is damaged; copy it again, or save it anew as MP3 or WAV".into(),
+            Self::Silent => "there is no sound in it; check the recording, or take another file".into(),
+            Self::Cancels => "left and right cancel each other out; save it as one channel".into(),
+            Self::NoRoom { why } => {
+                format!("the prepared sound cannot be stored ({why}); check the disk and the rights of data")
+            }
+            Self::TooHungry => {
+                "decoding takes more memory than allowed, it may be damaged; save it anew as MP3 or WAV".into()
+            }
+            Self::TooSlow => "decoding took too long; save it anew as MP3 or WAV".into(),
+            Self::Died { how } => {
+                format!("the decoder died of it ({how}), it may be damaged; save it anew as MP3 or WAV")
+            }
+            Self::NoChild { why } => {
+                format!("the decoder cannot be started ({why}); start the program again, or install it anew")
+            }
+        }
+    }
+
     /// Returns whether the same bytes are refused again whatever the machine does: only then is the verdict kept.
     pub fn is_final(&self) -> bool {
         !matches!(self, Self::Unreadable { .. } | Self::NoRoom { .. } | Self::NoChild { .. } | Self::TooSlow)
     }
+}
+
+/// Sound of a rate or with a number of channels that nobody records.
+fn strange(rate: u32, channels: u32) -> Refused {
+    let (zh, en) =
+        (format!("采样率 {rate} Hz、{channels} 声道的音频"), format!("sound of {rate} Hz in {channels} channels"));
+    Refused::Unsupported { what: Said::new(zh, en) }
 }
 
 /// The child's last line on its standard output.

@@ -5,6 +5,7 @@
 use super::{
     Refused, flac,
     loudness::{LoudnessMeter, Meter, Reading, decibels, highest},
+    strange,
 };
 use crate::plan::RATE;
 use rubato::{Fft, FixedSync, Indexing, Resampler, audioadapter_buffers::direct::InterleavedSlice};
@@ -112,7 +113,7 @@ impl Preparation {
 
 impl Stream {
     fn new(rate: u32, channels: u32) -> Result<Self, Refused> {
-        let strange = || Refused::Unsupported { what: format!("采样率 {rate} Hz、{channels} 声道的音频") };
+        let strange = || strange(rate, channels);
         let meter = |channels| Meter::new(rate, channels).ok_or_else(strange);
         Ok(Self {
             channels: meter(channels)?,

@@ -2,6 +2,7 @@
 //! from their name.
 
 use super::{Refused, unreadable};
+use crate::text::Said;
 use std::{
     fs::File,
     io::{Read, Seek},
@@ -16,72 +17,72 @@ pub(super) fn refuse_known(source: &mut File) -> Result<(), Refused> {
 }
 
 fn judge(head: &[u8]) -> Result<(), Refused> {
-    let unsupported: &[(&[u8], &str)] = &[
-        (b"#!AMR", "手机录音的 AMR 格式"),
-        (b"#!SILK", "微信语音的 SILK 格式"),
-        (b"\x02#!SILK", "微信语音的 SILK 格式"),
-        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", " WMA/WMV 格式"),
-        (b"\x1a\x45\xdf\xa3", " MKV/WebM 格式"),
-        (b"MAC ", " APE 格式"),
-        (b"wvpk", " WavPack 格式"),
-        (b"caff", " CAF 格式"),
-        (b".RMF", " RealMedia 格式"),
-        (b"FLV", " FLV 视频格式"),
-        (b"DSD ", " DSD 格式"),
-        (b"MThd", " MIDI 格式（其中只有乐谱，没有录音）"),
-        (b"CTENFDAM", "加密的网易云音乐下载文件"),
+    let unsupported: &[(&[u8], &str, &str)] = &[
+        (b"#!AMR", "手机录音的 AMR 格式", "the AMR format of telephones"),
+        (b"#!SILK", "微信语音的 SILK 格式", "the SILK format of WeChat"),
+        (b"\x02#!SILK", "微信语音的 SILK 格式", "the SILK format of WeChat"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", " WMA/WMV 格式", "the WMA/WMV format"),
+        (b"\x1a\x45\xdf\xa3", " MKV/WebM 格式", "the MKV/WebM format"),
+        (b"MAC ", " APE 格式", "the APE format"),
+        (b"wvpk", " WavPack 格式", "the WavPack format"),
+        (b"caff", " CAF 格式", "the CAF format"),
+        (b".RMF", " RealMedia 格式", "the RealMedia format"),
+        (b"FLV", " FLV 视频格式", "FLV video"),
+        (b"DSD ", " DSD 格式", "the DSD format"),
+        (b"MThd", " MIDI 格式（其中只有乐谱，没有录音）", "MIDI, which holds notes and no recording,"),
+        (b"CTENFDAM", "加密的网易云音乐下载文件", "an encrypted download of NetEase Music"),
     ];
-    let not_audio: &[(&[u8], &str)] = &[
-        (b"PK\x03\x04", "压缩包或 Office 文档"),
-        (b"Rar!", "压缩包"),
-        (b"7z\xbc\xaf", "压缩包"),
-        (b"\x1f\x8b", "压缩包"),
-        (b"%PDF", " PDF 文档"),
-        (b"\xff\xd8\xff", "图片"),
-        (b"\x89PNG", "图片"),
-        (b"GIF8", "图片"),
-        (b"MZ", " Windows 程序"),
-        (b"\x7fELF", "程序"),
-        (b"SQLite format 3", "数据库"),
-        (b"\xd0\xcf\x11\xe0", " Office 文档"),
+    let not_audio: &[(&[u8], &str, &str)] = &[
+        (b"PK\x03\x04", "压缩包或 Office 文档", "an archive or an Office document"),
+        (b"Rar!", "压缩包", "an archive"),
+        (b"7z\xbc\xaf", "压缩包", "an archive"),
+        (b"\x1f\x8b", "压缩包", "an archive"),
+        (b"%PDF", " PDF 文档", "a PDF document"),
+        (b"\xff\xd8\xff", "图片", "a picture"),
+        (b"\x89PNG", "图片", "a picture"),
+        (b"GIF8", "图片", "a picture"),
+        (b"MZ", " Windows 程序", "a Windows program"),
+        (b"\x7fELF", "程序", "a program"),
+        (b"SQLite format 3", "数据库", "a database"),
+        (b"\xd0\xcf\x11\xe0", " Office 文档", "an Office document"),
     ];
-    if let Some((_, what)) = unsupported.iter().find(|(magic, _)| head.starts_with(magic)) {
-        return Err(Refused::Unsupported { what: (*what).into() });
+    if let Some((_, zh, en)) = unsupported.iter().find(|(magic, ..)| head.starts_with(magic)) {
+        return Err(Refused::Unsupported { what: Said::new(*zh, *en) });
     }
-    if let Some((_, what)) = not_audio.iter().find(|(magic, _)| head.starts_with(magic)) {
-        return Err(Refused::NotAudio { what: (*what).into() });
+    if let Some((_, zh, en)) = not_audio.iter().find(|(magic, ..)| head.starts_with(magic)) {
+        return Err(Refused::NotAudio { what: Said::new(*zh, *en) });
     }
     if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"AVI ") {
-        return Err(Refused::Unsupported { what: " AVI 视频格式".into() });
+        return Err(Refused::Unsupported { what: Said::new(" AVI 视频格式", "AVI video") });
     }
-    if let Some(what) = wave_codec(head) {
-        return Err(Refused::Unsupported { what: what.into() });
+    if let Some((zh, en)) = wave_codec(head) {
+        return Err(Refused::Unsupported { what: Said::new(zh, en) });
     }
     if let Some(text) = text(head) {
         let text = text.trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
         let web = ["<!doctype", "<html", "<head", "<?xml", "<!--", "<script"];
-        let what = if web.iter().any(|start| text.starts_with(start)) {
-            "网页（下载时没有取到真正的音频）"
+        let (zh, en) = if web.iter().any(|start| text.starts_with(start)) {
+            ("网页（下载时没有取到真正的音频）", "a web page that was saved in place of the sound")
         } else if text.starts_with("#extm3u") || text.starts_with("[playlist]") {
-            "播放列表"
+            ("播放列表", "a playlist")
         } else {
-            "文本文件"
+            ("文本文件", "a text file")
         };
-        return Err(Refused::NotAudio { what: what.into() });
+        return Err(Refused::NotAudio { what: Said::new(zh, en) });
     }
     Ok(())
 }
 
 /// Returns the codec of a WAV that holds neither plain samples nor one of the simple codes; none of any other file.
-fn wave_codec(head: &[u8]) -> Option<&'static str> {
+fn wave_codec(head: &[u8]) -> Option<(&'static str, &'static str)> {
     if !head.starts_with(b"RIFF") || head.get(8..16) != Some(b"WAVEfmt ") {
         return None;
     }
     match u16::from_le_bytes(head.get(20..22)?.try_into().ok()?) {
         // Whole numbers, ADPCM of two kinds, floats, A-law, µ-law, and what says it further on.
         1..=3 | 6 | 7 | 0x11 | 0xfffe => None,
-        0x50 | 0x55 => Some("装在 WAV 里的 MP3 编码"),
-        _ => Some("这个 WAV 文件里的音频编码"),
+        0x50 | 0x55 => Some(("装在 WAV 里的 MP3 编码", "MP3 inside WAV")),
+        _ => Some(("这个 WAV 文件里的音频编码", "the coding inside this WAV file")),
     }
 }
 

@@ -19,13 +19,13 @@
 
 use super::{
     JournalError, moment,
-    read::{Broken, Reader, Signed, Stored, Verdict},
+    read::{Broken, CHANGED, Flaw, REWRITTEN, Reader, Signed, Stored, UNCHAINED, UNREADABLE, Verdict},
     sign::{PublicKey, existing_key, export_text, sign},
 };
 use crate::{
     entry::{GENESIS, Line, chain},
     plan::rfc3339,
-    text::hex,
+    text::{Said, hex},
 };
 use ed25519_dalek::SigningKey;
 use jiff::{
@@ -159,11 +159,18 @@ fn verify_csv(text: &mut dyn BufRead) -> io::Result<Verdict> {
         let record = match record {
             Ok(record) => record,
             Err(error) if error.is_io_error() => return Err(error.into()),
-            Err(_) => return Ok(proof.broken("这一行与表头的列数不同，或者不是 UTF-8 文字").into()),
+            Err(_) => {
+                return Ok(proof
+                    .broken((
+                        "这一行与表头的列数不同，或者不是 UTF-8 文字",
+                        "this line has other columns than the first, or is not UTF-8",
+                    ))
+                    .into());
+            }
         };
         if index == 0 {
             if record.iter().ne(COLUMNS) {
-                return Ok(proof.broken("表头不是导出时的表头").into());
+                return Ok(proof.broken(("表头不是导出时的表头", "the first line is not that of an export")).into());
             }
             continue;
         }
@@ -174,7 +181,12 @@ fn verify_csv(text: &mut dyn BufRead) -> io::Result<Verdict> {
         let Some(row) = row else { continue };
         if let Some(column) = differing(&row, &record)? {
             let seq = row.stored.seq;
-            let why = format!("“{column}”这一格与记录不同：被改动过，或者用表格软件另存过；请检验导出时的原文件");
+            let why = Said::new(
+                format!("“{column}”这一格与记录不同：被改动过，或者用表格软件另存过；请检验导出时的原文件"),
+                format!(
+                    "the cell \"{column}\" differs from its entry: it was changed, or saved by a spreadsheet; check the file as exported"
+                ),
+            );
             return Ok(Verdict::Broken { seq, why });
         }
     }
@@ -191,6 +203,16 @@ fn differing(row: &Row, record: &csv::StringRecord) -> io::Result<Option<&'stati
     };
     Ok(COLUMNS.into_iter().zip(record).find(differs).map(|(column, _)| column))
 }
+
+const UNSEALED: Flaw = (
+    "文件末尾没有站点签名：后面的记录被删掉了，或者导出的人没有站点的密钥；请在站点上重新导出",
+    "the file does not end with the station's signature: entries were cut off, or it was exported without the key; \
+     export it at the station",
+);
+const RESEALED: Flaw = (
+    "整个文件与站点的签名不符：有记录被改动、增加或删除，校验值是后来重算的",
+    "the file as a whole is not what the station signed: entries were changed, added or deleted and hashed anew",
+);
 
 /// The file as far as it was followed.
 struct Proof {
@@ -214,21 +236,29 @@ impl Proof {
     /// Follows the file by one row; none for a line that is no row.
     fn take(&mut self, row: Option<&Row>) -> Result<(), Broken> {
         if self.seal.is_some() {
-            return Err(self.broken("文件到前一条为止有站点签名，这一条是后来加上的"));
+            return Err(self.broken((
+                "文件到前一条为止有站点签名，这一条是后来加上的",
+                "the station signed up to the line before: this one was added later",
+            )));
         }
-        let Some(Row { stored, seal }) = row else { return Err(self.broken("这一行不是导出的播出记录")) };
-        let Ok(line) = serde_json::from_str::<Line>(&stored.line) else {
-            return Err(self.broken("这一条读不懂：内容被改动过"));
+        let Some(Row { stored, seal }) = row else {
+            return Err(self.broken(("这一行不是导出的播出记录", "this line is no exported entry")));
         };
-        let broken = |why: &str| Err(Broken { seq: stored.seq, why: why.to_owned() });
+        let Ok(line) = serde_json::from_str::<Line>(&stored.line) else {
+            return Err(self.broken(UNREADABLE));
+        };
+        let broken = |flaw| Err(Broken::at(stored.seq, flaw));
         if stored.seq <= self.seq {
-            return broken("这一条的次序不对：记录被调换过或重复");
+            return broken((
+                "这一条的次序不对：记录被调换过或重复",
+                "this one is out of order: entries were exchanged or repeated",
+            ));
         }
         if stored.seq == self.seq + 1 && line.prev != self.hash {
-            return broken("这一条与前一条接不上：记录被插入、删除或调换过");
+            return broken(UNCHAINED);
         }
         if chain(&line.prev, &stored.line) != stored.hash {
-            return broken("这一条的校验值不符：内容被改动过");
+            return broken(CHANGED);
         }
         self.rows += 1;
         self.seq = stored.seq;
@@ -240,35 +270,35 @@ impl Proof {
     }
 
     /// What is wrong with the row after the last good one.
-    fn broken(&self, why: &str) -> Broken {
-        Broken { seq: self.seq + 1, why: why.to_owned() }
+    fn broken(&self, flaw: Flaw) -> Broken {
+        Broken::at(self.seq + 1, flaw)
     }
 
     fn verdict(self) -> Verdict {
         if self.rows == 0 {
-            return self.broken("文件里没有播出记录，什么也证明不了").into();
+            return self
+                .broken(("文件里没有播出记录，什么也证明不了", "there is no entry in the file, and nothing to prove"))
+                .into();
         }
         let Some(seal) = &self.seal else {
-            return self
-                .broken("文件末尾没有站点签名：后面的记录被删掉了，或者导出的人没有站点的密钥；请在站点上重新导出")
-                .into();
+            return self.broken(UNSEALED).into();
         };
         let (Ok(key), Some(at)) = (seal.key.parse::<PublicKey>(), moment(seal.at)) else {
-            return self.broken("文件末尾的站点签名读不懂：内容被改动过").into();
+            return self
+                .broken((
+                    "文件末尾的站点签名读不懂：内容被改动过",
+                    "the signature at the end cannot be read: it was changed",
+                ))
+                .into();
         };
         for (seq, hash, signed) in &self.heads {
             if !signed.is_by(&key, *seq, hash) {
-                return Verdict::Broken {
-                    seq: *seq, why: "这一条与站点的签名不符：记录被重写过".into()
-                };
+                return Broken::at(*seq, REWRITTEN).into();
             }
         }
         let text = export_text(self.rows, &hex(&self.digest.clone().finalize()), at);
         if seal.rows != self.rows || !key.has_signed(&text, &seal.signature) {
-            return Verdict::Broken {
-                seq: self.seq,
-                why: "整个文件与站点的签名不符：有记录被改动、增加或删除，校验值是后来重算的".into(),
-            };
+            return Broken::at(self.seq, RESEALED).into();
         }
         Verdict::Whole { rows: self.rows, signed: self.seq, key: Some(key) }
     }

@@ -3,7 +3,8 @@
 use super::JournalError;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("self-test.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("self-test.sql"), include_str!("self-test-english.sql")];
 
 /// Brings a database up to date, each step in a transaction of its own.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), JournalError> {

@@ -24,6 +24,7 @@ use crate::{
     entry::{Entry, GENESIS, Running, chain, line},
     plan::OccurrenceId,
     schedule::Volume,
+    text::Said,
 };
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
@@ -84,14 +85,16 @@ pub struct SelfTest {
     /// The output that was opened; none where none opened.
     pub device: Option<String>,
     /// In plain words; none where frames flowed.
-    pub fault: Option<String>,
+    pub fault: Option<Said>,
 }
 
-const LAST_TEST: &str = "SELECT at, device, fault FROM self_test ORDER BY at DESC LIMIT 1";
+const LAST_TEST: &str = "SELECT at, device, fault, fault_en FROM self_test ORDER BY at DESC LIMIT 1";
 
 fn self_test(row: &sqlx::sqlite::SqliteRow) -> Result<SelfTest, JournalError> {
     let at = moment(row.try_get(0)?).unwrap_or_default();
-    Ok(SelfTest { at, device: row.try_get(1)?, fault: row.try_get(2)? })
+    let (zh, en): (Option<String>, Option<String>) = (row.try_get(2)?, row.try_get(3)?);
+    let fault = zh.map(|zh| Said::new(zh.clone(), en.unwrap_or(zh)));
+    Ok(SelfTest { at, device: row.try_get(1)?, fault })
 }
 
 /// The station's journal, open for writing. Every `Ok` is durable.
@@ -251,10 +254,11 @@ impl Journal {
 
     /// Keeps what a self-test found.
     pub async fn tested(&mut self, test: &SelfTest) -> Result<(), JournalError> {
-        sqlx::query("INSERT INTO self_test (at, device, fault) VALUES (?, ?, ?)")
+        sqlx::query("INSERT INTO self_test (at, device, fault, fault_en) VALUES (?, ?, ?, ?)")
             .bind(test.at.as_millisecond())
             .bind(&test.device)
-            .bind(&test.fault)
+            .bind(test.fault.as_ref().map(|fault| &fault.zh))
+            .bind(test.fault.as_ref().map(|fault| &fault.en))
             .execute(&mut self.connection)
             .await?;
         Ok(())

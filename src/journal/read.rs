@@ -3,10 +3,13 @@
 //! Not here: rows as files that people carry away, and their proof ([`super::export`]).
 
 use super::{
-    JournalError, SelfTest, moment,
+    JournalError, SelfTest, migrate, moment,
     sign::{PublicKey, head_text},
 };
-use crate::entry::{GENESIS, Line, chain};
+use crate::{
+    entry::{GENESIS, Line, chain},
+    text::Said,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -54,10 +57,15 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens `journal.db`, which must exist.
+    /// Opens `journal.db`, which must exist. One that its station has only just begun to make is empty.
     pub async fn open(file: &Path) -> Result<Self, JournalError> {
         let options = SqliteConnectOptions::new().filename(file).read_only(true).disable_statement_logging();
-        Ok(Self { connection: options.connect().await? })
+        let mut connection = options.connect().await?;
+        if migrate::steps(&mut connection).await? == 0 {
+            connection = SqliteConnectOptions::new().in_memory(true).connect().await?;
+            migrate::migrate(&mut connection).await?;
+        }
+        Ok(Self { connection })
     }
 
     /// Hands the rows due in `window` to `take`, oldest first.
@@ -123,7 +131,7 @@ impl Reader {
 
     /// Returns what the self-tests of the sound card found, the newest first, a year of them at most.
     pub async fn self_tests(&mut self) -> Result<Vec<SelfTest>, JournalError> {
-        let newest = "SELECT at, device, fault FROM self_test ORDER BY at DESC LIMIT 366";
+        let newest = "SELECT at, device, fault, fault_en FROM self_test ORDER BY at DESC LIMIT 366";
         let rows = sqlx::query(newest).fetch_all(&mut self.connection).await?;
         rows.iter().map(super::self_test).collect()
     }
@@ -158,7 +166,13 @@ impl Reader {
         if let Some(newest) = newest.filter(|newest| *newest > proof.rows) {
             return Ok(Verdict::Broken {
                 seq: proof.rows + 1,
-                why: format!("第 {newest} 条已经签过名，但这里只有 {} 条：后面的记录被删掉了", proof.rows),
+                why: Said::new(
+                    format!("第 {newest} 条已经签过名，但这里只有 {} 条：后面的记录被删掉了", proof.rows),
+                    format!(
+                        "entry {newest} was signed, and only {} are here: the ones behind were deleted",
+                        proof.rows
+                    ),
+                ),
             });
         }
         Ok(Verdict::Whole { rows: proof.rows, signed: proof.signed, key: key.filter(|_| proof.signed > 0) })
@@ -186,15 +200,34 @@ pub enum Verdict {
     Broken {
         /// Its number.
         seq: i64,
-        /// What is wrong with it, in Chinese.
-        why: String,
+        /// What is wrong with it.
+        why: Said,
     },
 }
+
+/// What is wrong with a row, in Chinese and in English.
+pub(super) type Flaw = (&'static str, &'static str);
+
+pub(super) const UNCHAINED: Flaw = (
+    "这一条与前一条接不上：记录被插入、删除或调换过",
+    "this one does not follow from the one before: entries were put in, deleted or exchanged",
+);
+pub(super) const UNREADABLE: Flaw = ("这一条读不懂：内容被改动过", "this one cannot be read: it was changed");
+pub(super) const CHANGED: Flaw =
+    ("这一条的校验值不符：内容被改动过", "the hash of this one does not fit: it was changed");
+pub(super) const REWRITTEN: Flaw =
+    ("这一条与站点的签名不符：记录被重写过", "this one is not what the station signed: entries were rewritten");
 
 /// The first row that does not follow from the one before.
 pub(super) struct Broken {
     pub(super) seq: i64,
-    pub(super) why: String,
+    pub(super) why: Said,
+}
+
+impl Broken {
+    pub(super) fn at(seq: i64, (zh, en): Flaw) -> Self {
+        Self { seq, why: Said::new(zh, en) }
+    }
 }
 
 impl From<Broken> for Verdict {
@@ -219,21 +252,24 @@ impl Default for Proof {
 impl Proof {
     fn take(&mut self, stored: &Stored, key: Option<&PublicKey>) -> Result<(), Broken> {
         let seq = self.rows + 1;
-        let broken = |why: &str| Err(Broken { seq, why: why.to_owned() });
+        let broken = |flaw| Err(Broken::at(seq, flaw));
         if stored.seq != seq {
-            return broken("这一条缺失：记录被删除或调换过");
+            return broken((
+                "这一条缺失：记录被删除或调换过",
+                "this one is missing: entries were deleted or exchanged",
+            ));
         }
         match serde_json::from_str::<Line>(&stored.line) {
             Ok(line) if line.seq == seq && line.prev == self.hash => {}
-            Ok(_) => return broken("这一条与前一条接不上：记录被插入、删除或调换过"),
-            Err(_) => return broken("这一条读不懂：内容被改动过"),
+            Ok(_) => return broken(UNCHAINED),
+            Err(_) => return broken(UNREADABLE),
         }
         if chain(&self.hash, &stored.line) != stored.hash {
-            return broken("这一条的校验值不符：内容被改动过");
+            return broken(CHANGED);
         }
         if let Some(signed) = &stored.signed {
             if !key.is_some_and(|key| signed.is_by(key, seq, &stored.hash)) {
-                return broken("这一条与站点的签名不符：记录被重写过");
+                return broken(REWRITTEN);
             }
             self.signed = seq;
         }

@@ -59,7 +59,7 @@ pub async fn examine(journal: &Path, key: &Path) -> Result<i64, Unfit> {
     }
     match reader.verify().await? {
         Verdict::Whole { rows, .. } => Ok(rows),
-        Verdict::Broken { seq, why } => Err(Unfit::Broken { seq, why }),
+        Verdict::Broken { seq, why } => Err(Unfit::Broken { seq, why: why.zh }),
     }
 }
 

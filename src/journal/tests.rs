@@ -404,3 +404,14 @@ fn the_chain_is_sha256_of_the_hash_before_and_the_line() {
     // `printf '%064d{}' 0 | sha256sum`
     assert_eq!(chain(GENESIS, "{}"), "5508d2b710e64bc470079e1b211d9c58e21011e59d0559e422345dc19d659a75");
 }
+
+#[tokio::test]
+async fn a_journal_that_is_only_being_made_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("journal.db");
+    std::fs::write(&file, "").unwrap();
+    let mut reader = Reader::open(&file).await.unwrap();
+    let all = Timestamp::MIN..Timestamp::MAX;
+    assert_eq!(reader.count(&all).await.unwrap(), 0);
+    assert!(reader.self_tests().await.unwrap().is_empty());
+}

@@ -8,7 +8,7 @@
 //! What is accepted comes with the new high-water [`Marks`], to be stored in one transaction with what it does: marks
 //! that are stored earlier lose a document in a crash, marks that are stored later let it in twice.
 //!
-//! Not here: putting it in force ([`super::station`]).
+//! Not here: putting it in force.
 
 use super::{
     BlobId, Command, CommandId, Envelope, KeyId, Kind, Op, Pinned, Place, Plan, Refused, Role, State, Targets, command,

@@ -2,9 +2,10 @@
 //!
 //! A command is delivered until its deadline and dies there: what an outage held back is not spoken when it ends.
 
-use super::{BlobId, Refused, Targets, plan::LARGEST_SOUND, root::MOST_NUMBER};
+use super::{BlobId, Refused, Targets, refused, root::MOST_NUMBER};
 use crate::{
     gate,
+    ingest::BIGGEST_BYTES,
     outcome::Reason,
     plan::OccurrenceId,
     schedule::{Band, Volume},
@@ -236,19 +237,16 @@ impl Command {
     fn check(&self) -> Result<(), Refused> {
         let longest = u64::try_from(gate::LONGEST.as_millis()).unwrap_or(u64::MAX);
         let speech = self.op.speech().map(|(speech, _)| speech);
-        let sound = [
+        refused::unless([
             ((1..=MOST_NUMBER).contains(&self.counter), "counter"),
             (self.operator.chars().count() <= 64, "operator"),
             (self.supersedes.len() <= MOST_SUPERSEDED, "supersedes"),
             (speech.is_none_or(|speech| (1..=MOST_SOUNDS).contains(&speech.audio.len())), "audio"),
             (speech.is_none_or(|speech| (1..=longest).contains(&speech.max_ms)), "max_ms"),
             (speech.is_none_or(|speech| speech.text.chars().count() <= LONGEST_TEXT), "text"),
-        ];
-        if let Some((_, what)) = sound.into_iter().find(|(holds, _)| !holds) {
-            return Err(Refused::malformed(what));
-        }
+        ])?;
         for audio in speech.into_iter().flat_map(|speech| &speech.audio) {
-            if audio.title.chars().count() > 200 || !(1..=LARGEST_SOUND).contains(&audio.bytes) {
+            if audio.title.chars().count() > 200 || !(1..=BIGGEST_BYTES).contains(&audio.bytes) {
                 return Err(Refused::malformed("a sound"));
             }
             let Some(inline) = &audio.inline else { continue };

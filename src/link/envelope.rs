@@ -172,6 +172,14 @@ impl Envelope {
         self.kind
     }
 
+    /// Refuses an envelope of another kind.
+    pub(super) fn must_be(&self, kind: Kind) -> Result<(), Refused> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        Err(Refused::UnknownType { kind: self.kind.media_type().to_owned() })
+    }
+
     /// The bytes that were signed. Who reads them before a signature was checked reads what anybody may have written.
     pub fn payload(&self) -> &[u8] {
         &self.payload
@@ -208,10 +216,10 @@ fn pae(kind: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn signer(kid: &str, seed: u8) -> Signer {
+    pub(in super::super) fn signer(kid: &str, seed: u8) -> Signer {
         Signer { kid: KeyId::try_from(kid.to_owned()).unwrap(), key: SigningKey::from_bytes(&[seed; 32]) }
     }
 

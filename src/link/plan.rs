@@ -5,22 +5,24 @@
 //!
 //! Not here: how a schedule is read ([`crate::schedule::file`]), what comes of it ([`crate::plan`]).
 
-use super::{Refused, Targets, root::MOST_NUMBER};
+use super::{Refused, Targets, refused, root::MOST_NUMBER};
 use crate::{
+    ingest::BIGGEST_BYTES,
     schedule::{ClipPath, Finding, PlayPath, Schedule, Source, file, is_name},
     text::{hex, unhex},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// As many schedules as a plan may hold.
 const MOST_SCHEDULES: usize = 100;
 /// As many sounds.
 const MOST_SOUNDS: usize = 5_000;
-/// The largest sound, in bytes.
-pub(super) const LARGEST_SOUND: u64 = 200 << 20;
 
 /// The name of a sound: the sha256 of its bytes, as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -113,43 +115,35 @@ pub struct ReadPlan {
 impl Plan {
     /// Holds the plan against everything that needs no key, clock or memory.
     pub(super) fn check(&self) -> Result<(), Refused> {
-        let mut paths: Vec<_> = self.audio.iter().map(|sound| &sound.path).collect();
-        paths.sort();
-        let sound = [
+        let paths: BTreeSet<_> = self.audio.iter().map(|sound| &sound.path).collect();
+        refused::unless([
             (self.revision >= 1 && self.revision <= MOST_NUMBER, "revision"),
             (self.source != Source::Station, "source"),
             (self.schedules.len() <= MOST_SCHEDULES, "schedules"),
             (self.schedules.keys().all(|name| is_name(name)), "name of a schedule"),
             (self.audio.len() <= MOST_SOUNDS, "audio"),
-            (self.audio.iter().all(|sound| (1..=LARGEST_SOUND).contains(&sound.bytes)), "length of a sound"),
-            (paths.windows(2).all(|pair| pair[0] != pair[1]), "two sounds under one path"),
-        ];
-        if let Some((_, what)) = sound.into_iter().find(|(holds, _)| !holds) {
-            return Err(Refused::malformed(what));
-        }
+            (self.audio.iter().all(|sound| (1..=BIGGEST_BYTES).contains(&sound.bytes)), "length of a sound"),
+            (paths.len() == self.audio.len(), "two sounds under one path"),
+        ])?;
         let read = self.read()?;
         let announcements = read.schedules.iter().flat_map(|schedule| schedule.announcements.values());
         for announcement in announcements {
-            let chime = announcement.chime.iter().map(|clip| (clip, false));
-            let play = announcement.play.iter().map(|item| match item {
-                PlayPath::Clip(clip) => (clip, false),
-                PlayPath::Folder(folder) => (folder, true),
-            });
-            for (path, is_folder) in chime.chain(play) {
-                if !self.holds(path, is_folder) {
-                    return Err(Refused::AudioNotListed { path: path.to_string() });
+            if let Some(chime) = &announcement.chime {
+                self.must_hold(chime, |path| path == chime)?;
+            }
+            for play in &announcement.play {
+                match play {
+                    PlayPath::Clip(clip) => self.must_hold(clip, |path| path == clip)?,
+                    PlayPath::Folder(folder) => self.must_hold(folder, |path| path.is_in(folder))?,
                 }
             }
         }
         Ok(())
     }
 
-    fn holds(&self, path: &ClipPath, is_folder: bool) -> bool {
-        self.audio.iter().any(|sound| match sound.path.as_str().strip_prefix(path.as_str()) {
-            Some(rest) if is_folder => rest.starts_with('/'),
-            Some(rest) => rest.is_empty(),
-            None => false,
-        })
+    fn must_hold(&self, path: &ClipPath, is_it: impl Fn(&ClipPath) -> bool) -> Result<(), Refused> {
+        let is_there = self.audio.iter().any(|sound| is_it(&sound.path));
+        if is_there { Ok(()) } else { Err(Refused::AudioNotListed { path: path.to_string() }) }
     }
 
     /// Reads the schedules with the parser of local files. One whose structure cannot be recovered refuses the plan.

@@ -89,6 +89,14 @@ pub enum Refused {
     Other,
 }
 
+/// Refuses a document for the first of these that does not hold, by its name.
+pub(super) fn unless<const N: usize>(checks: [(bool, &str); N]) -> Result<(), Refused> {
+    match checks.into_iter().find(|(holds, _)| !holds) {
+        Some((_, what)) => Err(Refused::malformed(what)),
+        None => Ok(()),
+    }
+}
+
 impl Refused {
     /// Returns that bytes do not have the form they should have.
     pub(super) fn malformed(what: impl std::fmt::Display) -> Self {

@@ -17,6 +17,7 @@
 use super::{
     Division, Envelope, KeyId, Kind, Refused,
     envelope::{ED25519, Signature},
+    refused,
     words::Words,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -162,13 +163,11 @@ impl Root {
     }
 
     fn read(envelope: &Envelope) -> Result<Self, Refused> {
-        if envelope.kind() != Kind::Root {
-            return Err(Refused::UnknownType { kind: envelope.kind().media_type().to_owned() });
-        }
+        envelope.must_be(Kind::Root)?;
         let root: Self = envelope.document()?;
         let names: BTreeSet<_> =
             root.roots.iter().chain(root.keys.iter().map(|key| &key.public)).map(|key| &key.kid).collect();
-        let sound = [
+        refused::unless([
             (root.version >= 1 && root.version <= MOST_NUMBER, "version"),
             (root.generation <= MOST_NUMBER, "generation"),
             ((1..=64).contains(&root.office.chars().count()), "office"),
@@ -177,11 +176,8 @@ impl Root {
             (root.keys.len() <= MOST_KEYS, "keys"),
             (root.revoked.len() <= MOST_REVOKED, "revoked"),
             (names.len() == root.roots.len() + root.keys.len(), "two keys under one name"),
-        ];
-        match sound.into_iter().find(|(holds, _)| !holds) {
-            Some((_, what)) => Err(Refused::malformed(what)),
-            None => Ok(root),
-        }
+        ])?;
+        Ok(root)
     }
 }
 

@@ -3,7 +3,6 @@
 use super::{accept::Refusal, *};
 use crate::schedule::Source;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ pub(super) const SCHEDULE: &str =
 
 fn signer(kid: &str) -> Signer {
     let seed = kid.bytes().fold(7_u8, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte));
-    Signer { kid: KeyId::try_from(kid.to_owned()).unwrap(), key: SigningKey::from_bytes(&[seed; 32]) }
+    envelope::tests::signer(kid, seed)
 }
 
 fn public(kid: &str) -> Value {

@@ -92,9 +92,7 @@ impl OfficeClock {
         answered: Duration,
     ) -> Result<(), Refused> {
         let envelope = Envelope::read(answer)?;
-        if envelope.kind() != Kind::Time {
-            return Err(Refused::UnknownType { kind: envelope.kind().media_type().to_owned() });
-        }
+        envelope.must_be(Kind::Time)?;
         let key = root.signer(&envelope)?;
         if key.role != Role::Time {
             return Err(Refused::WrongRole { kid: key.public.kid.to_string() });
@@ -134,14 +132,9 @@ impl OfficeClock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{KeyId, Signer};
+    use super::super::{KeyId, Signer, envelope::tests::signer};
     use super::*;
-    use ed25519_dalek::SigningKey;
     use serde_json::json;
-
-    fn signer(kid: &str, seed: u8) -> Signer {
-        Signer { kid: KeyId::try_from(kid.to_owned()).unwrap(), key: SigningKey::from_bytes(&[seed; 32]) }
-    }
 
     fn root() -> Root {
         let public = |kid, seed, role| {

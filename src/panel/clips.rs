@@ -153,7 +153,14 @@ struct Row {
 }
 
 impl Row {
-    fn new(path: &ClipPath, clip: &Clip, known: Option<&Prepared>, program: &Program, today: Date) -> Self {
+    fn new(
+        path: &ClipPath,
+        clip: &Clip,
+        known: Option<&Prepared>,
+        program: &Program,
+        today: Date,
+        language: Language,
+    ) -> Self {
         let (sha256, gain) = match &clip.state {
             ClipState::Ready { sha256, gain, .. } => (Some(sha256.clone()), Some(f64::from(*gain))),
             ClipState::Pending | ClipState::Refused(_) => (None, None),
@@ -167,7 +174,7 @@ impl Row {
             title: clip.title.clone(),
             standing: standing(clip, today),
             refused: match &clip.state {
-                ClipState::Refused(why) => Some(why.clone()),
+                ClipState::Refused(why) => Some(why.in_language(language).to_owned()),
                 ClipState::Ready { .. } | ClipState::Pending => None,
             },
             duration_ms: known.map(|known| known.duration_ms),
@@ -281,7 +288,7 @@ fn address(path: &str) -> String {
 struct Using {
     title: String,
     /// The folder that stands for the clip; none where the clip is named itself.
-    folder: Option<String>,
+    folder: Option<ClipPath>,
 }
 
 /// Returns the announcements in force that may play this clip, in order of schedule and key.
@@ -292,7 +299,7 @@ fn uses(program: &Program, path: &ClipPath) -> Vec<Using> {
         let named = announcement.chime.as_ref() == Some(path)
             || announcement.play.iter().any(|play| matches!(play, PlayPath::Clip(clip) if clip == path));
         let within = announcement.play.iter().find_map(|play| match play {
-            PlayPath::Folder(folder) if path.as_str().starts_with(&format!("{folder}/")) => Some(folder.to_string()),
+            PlayPath::Folder(folder) if path.is_in(folder) => Some(folder.clone()),
             PlayPath::Folder(_) | PlayPath::Clip(_) => None,
         });
         if named {
@@ -306,8 +313,7 @@ fn uses(program: &Program, path: &ClipPath) -> Vec<Using> {
 
 /// Returns whose announcements would lose the clip if it had another path.
 fn holding(program: &Program, from: &ClipPath, to: &ClipPath) -> Vec<String> {
-    let stays =
-        |using: &Using| using.folder.as_ref().is_some_and(|folder| to.as_str().starts_with(&format!("{folder}/")));
+    let stays = |using: &Using| using.folder.as_ref().is_some_and(|folder| to.is_in(folder));
     uses(program, from).into_iter().filter(|using| !stays(using)).map(|using| using.title).collect()
 }
 
@@ -338,13 +344,13 @@ fn today(seen: &Snapshot) -> Date {
     seen.now.to_zoned_datetime(seen.zone.clone()).date()
 }
 
-async fn rows(panel: &Panel, seen: &Snapshot) -> Result<Vec<Row>, Problem> {
+async fn rows(panel: &Panel, seen: &Snapshot, language: Language) -> Result<Vec<Row>, Problem> {
     let (data, program, today) = (panel.home.data(), seen.program.clone(), today(seen));
     panel
         .aside
         .run(move || {
             let known = learned(&data);
-            let row = |(path, clip)| Row::new(path, clip, known.get(path), &program, today);
+            let row = |(path, clip)| Row::new(path, clip, known.get(path), &program, today, language);
             program.clips.0.iter().map(row).collect()
         })
         .await
@@ -363,7 +369,7 @@ struct Page<'a> {
 pub(super) async fn page(State(panel): State<Panel>, asked: Asked) -> Result<Response, Problem> {
     let seen = panel.daemon.snapshot().await?;
     let mut folders: BTreeMap<String, Vec<Row>> = BTreeMap::new();
-    for row in rows(&panel, &seen).await? {
+    for row in rows(&panel, &seen, asked.language).await? {
         folders.entry(row.folder().to_owned()).or_default().push(row);
     }
     let folders = folders.into_iter().map(|(name, clips)| Folder { name, clips }).collect();
@@ -402,7 +408,7 @@ pub(super) async fn clip(
 ) -> Result<Response, Problem> {
     let seen = panel.daemon.snapshot().await?;
     let path = known(&seen, path, &asked)?;
-    let rows = rows(&panel, &seen).await?;
+    let rows = rows(&panel, &seen, asked.language).await?;
     let mut folders: Vec<String> = rows.iter().map(|row| row.folder().to_owned()).collect();
     folders.dedup();
     folders.sort();
@@ -733,6 +739,7 @@ pub(super) async fn script() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Said;
     use jiff::civil::date;
 
     fn clip_path(path: &str) -> ClipPath {
@@ -818,7 +825,7 @@ mod tests {
     #[test]
     fn a_clip_stands_as_it_would_play_today() {
         let ready = ClipState::Ready { sha256: String::new(), file: Default::default(), frames: 1, gain: 1.0 };
-        let refused = ClipState::Refused("坏".into());
+        let refused = ClipState::Refused(Said::new("坏", "bad"));
         let day = |day| Some(date(2026, 11, day));
         for (state, from, until, retired, expected) in [
             (&ready, None, None, false, Standing::Ready),

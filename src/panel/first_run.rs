@@ -521,6 +521,7 @@ fn fresh_id(name: &str) -> Result<String, getrandom::Error> {
 mod tests {
     use super::*;
     use crate::plan::{Clip, ClipState};
+    use crate::text::Said;
 
     #[test]
     fn ten_wrong_codes_close_the_network_out() {
@@ -561,7 +562,7 @@ mod tests {
         assert_eq!(ENTERPRISE.needs(&clips(&whole)).1, Vec::<String>::new());
         assert_eq!(ENTERPRISE.needs(&clips(&whole[1..])).1, ["chime/attention.flac"]);
         let mut broken = whole.clone();
-        broken[3].1 = ClipState::Refused("坏了".into());
+        broken[3].1 = ClipState::Refused(Said::new("坏了", "broken"));
         assert_eq!(ENTERPRISE.needs(&clips(&broken)).1, ["fraud/fake-boss.mp3"]);
         assert!(VILLAGE.needs(&clips(&whole)).1.contains(&"chime/gong.wav".to_owned()));
     }

@@ -559,7 +559,7 @@ struct CheckView {
 }
 
 impl CheckView {
-    fn of(check: &Check) -> Self {
+    fn of(check: &Check, language: Language) -> Self {
         let mut view = Self {
             running: matches!(check, Check::Running),
             at: None,
@@ -580,7 +580,7 @@ impl CheckView {
                 view.fingerprint = key.map(|key| key.fingerprint());
             }
             Ok(Verdict::Broken { seq, why }) => {
-                (view.whole, view.broken) = (Some(false), Some((*seq, why.clone())));
+                (view.whole, view.broken) = (Some(false), Some((*seq, why.in_language(language).to_owned())));
             }
             Err(why) => view.failed = Some(why.clone()),
         }
@@ -619,7 +619,7 @@ pub(super) async fn check(State(panel): State<Panel>, asked: Asked) -> Result<Re
         // So that a reload looks and does not begin anew.
         return Ok(crate::web::go_to("/journal/check"));
     }
-    let view = CheckView::of(&panel.checks.look().await);
+    let view = CheckView::of(&panel.checks.look().await, asked.language);
     let at = view.at.map(|at| at.to_zoned_datetime(seen.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string());
     let frame = Frame::new(asked, &seen.name, Place::Journal);
     let words = &frame.words.journal;
@@ -634,6 +634,7 @@ pub(super) async fn print_script() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Said;
 
     fn words() -> &'static Words {
         &words::Words::of(Language::English).journal
@@ -703,10 +704,13 @@ mod tests {
                 verdict(Ok(Verdict::Whole { rows: 7, signed: 5, key: None })),
                 "The journal is whole: 7 rows, none changed; signed by the station up to row 5",
             ),
-            (verdict(Ok(Verdict::Broken { seq: 3, why: "内容".into() })), "Row 3 is the first that is wrong: 内容"),
+            (
+                verdict(Ok(Verdict::Broken { seq: 3, why: Said::new("内容", "the content") })),
+                "Row 3 is the first that is wrong: the content",
+            ),
             (verdict(Err("disk".into())), "It could not be verified: disk"),
         ] {
-            let said = CheckView::of(&check).said(words());
+            let said = CheckView::of(&check, Language::English).said(words());
             assert!(said.starts_with(expected), "{said}");
         }
     }

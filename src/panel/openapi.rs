@@ -2,6 +2,12 @@
 //!
 //! [`ROUTES`] is the list; a test holds it against the table of routes in [`super::router`].
 
+use crate::{
+    config::{Kind, Screen},
+    outcome::Outcome,
+    text::Language,
+    web::{PASSWORD, Role},
+};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -23,7 +29,7 @@ struct Route {
     path: &'static str,
     who: &'static str,
     summary: &'static str,
-    /// Name, place, type as JSON Schema names it, and whether it must be there.
+    /// Name, place, what it may be (see [`schema`]), and whether it must be there.
     values: &'static [(&'static str, In, &'static str, bool)],
     /// Of the answer to a program.
     kind: &'static str,
@@ -38,7 +44,7 @@ const ADMIN: &str = "administrator";
 const NEW: &str = "whoever is at the machine or has its code, while nobody was added";
 const SCREEN: &str = "whoever the station file lets see the screen";
 const HTML: &str = "text/html";
-const DAYS: &[(&str, In, &str, bool)] = &[("from", In::Query, "string", false), ("until", In::Query, "string", false)];
+const DAYS: &[(&str, In, &str, bool)] = &[("from", In::Query, "date", false), ("until", In::Query, "date", false)];
 const PATH: &[(&str, In, &str, bool)] = &[("path", In::Path, "string", true)];
 const NAME: &[(&str, In, &str, bool)] = &[("name", In::Path, "string", true)];
 
@@ -68,10 +74,10 @@ const ROUTES: &[Route] = &[
     post("/release", OPERATOR, "Ends a stop."),
     post("/hush", OPERATOR, "Silence until a time; 24 hours at most.").with(&[
         ("until", In::Body, "string", false),
-        ("minutes", In::Body, "string", false),
+        ("minutes", In::Body, "minutes", false),
         ("note", In::Body, "string", false),
     ]),
-    post("/volume", OPERATOR, "The station's volume, in percent.").with(&[("percent", In::Body, "integer", true)]),
+    post("/volume", OPERATOR, "The station's volume, in percent.").with(&[("percent", In::Body, "percent", true)]),
     post("/play", OPERATOR, "Plays an announcement or a clip now; an emergency needs an administrator and a note.")
         .with(&[
             ("what", In::Body, "string", true),
@@ -82,50 +88,50 @@ const ROUTES: &[Route] = &[
     get("/sign-in", ANYBODY, "Whether this session is signed in."),
     post("/sign-in", ANYBODY, "Opens a session; its token comes as a cookie.").with(&[
         ("name", In::Body, "string", true),
-        ("password", In::Body, "string", true),
+        ("password", In::Body, "password", true),
         ("next", In::Body, "string", false),
     ]),
     post("/sign-out", ANYBODY, "Ends the session."),
     post("/language", ANYBODY, "Chooses the language of the pages.")
-        .with(&[("language", In::Body, "string", true), ("next", In::Body, "string", false)]),
+        .with(&[("language", In::Body, "language", true), ("next", In::Body, "string", false)]),
     get("/healthz", ANYBODY, "200 only if loop, journal and (while playing) frames go on."),
     get("/metrics", HERE, "Counts and gauges for Prometheus.").giving("text/plain"),
     get("/openapi.json", ANYBODY, "This."),
     get("/first-run", NEW, "What the first run offers."),
     post("/first-run", NEW, "Adds the first administrator, names the station, chooses output and schedule.").with(&[
         ("name", In::Body, "string", true),
-        ("password", In::Body, "string", true),
+        ("password", In::Body, "password", true),
         ("again", In::Body, "string", true),
         ("station", In::Body, "string", true),
-        ("kind", In::Body, "string", true),
-        ("output", In::Body, "string", true),
+        ("kind", In::Body, "kind", true),
+        ("output", In::Body, "output", true),
         ("schedule", In::Body, "boolean", false),
     ]),
     post("/first-run/code", NEW, "Shows from the network that one has the code the daemon printed.")
         .with(&[("code", In::Body, "string", true)])
         .giving(HTML),
     post("/first-run/tone", NEW, "A test tone on an output.")
-        .with(&[("output", In::Body, "string", true)])
+        .with(&[("output", In::Body, "output", true)])
         .giving(HTML),
     get("/screen", SCREEN, "What a screen beside the loudspeaker shows."),
     get("/screen/events", SCREEN, "The same, whenever it changes.").giving("text/event-stream"),
     get("/password", VIEWER, "The page for one's own password."),
     post("/password", VIEWER, "Another password for oneself.").with(&[
         ("old", In::Body, "string", true),
-        ("password", In::Body, "string", true),
+        ("password", In::Body, "password", true),
         ("again", In::Body, "string", true),
     ]),
     get("/plan", VIEWER, "What is planned, what played, what is left out and why.")
-        .with(&[("from", In::Query, "string", false), ("days", In::Query, "integer", false)]),
+        .with(&[("from", In::Query, "date", false), ("days", In::Query, "integer", false)]),
     get("/plan/override", OPERATOR, "What one day's override would take out.").with(&[
-        ("date", In::Query, "string", true),
+        ("date", In::Query, "date", true),
         ("schedule", In::Query, "string", false),
         ("announcement", In::Query, "string", false),
         ("back", In::Query, "string", false),
     ]),
     post("/plan/override", OPERATOR, "Cancels an announcement, a schedule or all on one day; or takes that back.")
         .with(&[
-            ("date", In::Body, "string", true),
+            ("date", In::Body, "date", true),
             ("schedule", In::Body, "string", false),
             ("announcement", In::Body, "string", false),
             ("back", In::Body, "string", false),
@@ -176,8 +182,8 @@ const ROUTES: &[Route] = &[
     post("/clip-about/{path}", OPERATOR, "Title and validity of a clip.").with(&[
         ("path", In::Path, "string", true),
         ("title", In::Body, "string", false),
-        ("valid_from", In::Body, "string", false),
-        ("valid_until", In::Body, "string", false),
+        ("valid_from", In::Body, "date", false),
+        ("valid_until", In::Body, "date", false),
     ]),
     post("/clip-replace/{path}", OPERATOR, "Another file in its place (multipart: file).").with(PATH),
     post("/clip-retire/{path}", OPERATOR, "Takes a clip out of use.").with(PATH),
@@ -188,17 +194,17 @@ const ROUTES: &[Route] = &[
         ("name", In::Body, "string", true),
     ]),
     get("/journal", VIEWER, "What became of each occurrence.").with(&[
-        ("on", In::Query, "string", false),
-        ("from", In::Query, "string", false),
-        ("until", In::Query, "string", false),
-        ("outcome", In::Query, "string", false),
+        ("on", In::Query, "date", false),
+        ("from", In::Query, "date", false),
+        ("until", In::Query, "date", false),
+        ("outcome", In::Query, "outcome", false),
         ("announcement", In::Query, "string", false),
         ("reason", In::Query, "string", false),
     ]),
     get("/journal/print", VIEWER, "The register, ready to print.").with(&[
-        ("month", In::Query, "string", false),
-        ("from", In::Query, "string", false),
-        ("until", In::Query, "string", false),
+        ("month", In::Query, "month", false),
+        ("from", In::Query, "date", false),
+        ("until", In::Query, "date", false),
     ]),
     get("/journal/check", VIEWER, "Verifies the whole journal, and says what was found.").with(&[(
         "again",
@@ -212,38 +218,38 @@ const ROUTES: &[Route] = &[
         .giving("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
     get("/settings", ADMIN, "The station file, people, devices."),
     post("/settings/station", ADMIN, "Name and kind.")
-        .with(&[("name", In::Body, "string", true), ("kind", In::Body, "string", true)]),
+        .with(&[("name", In::Body, "string", true), ("kind", In::Body, "kind", true)]),
     post("/settings/hours", ADMIN, "Quiet and working hours, the daily limit, closed days.").with(&[
         ("quiet", In::Body, "string", false),
         ("working", In::Body, "string", false),
-        ("daily_limit_minutes", In::Body, "integer", true),
+        ("daily_limit_minutes", In::Body, "minutes", true),
         ("closed", In::Body, "string", false),
     ]),
     post("/settings/sound", ADMIN, "Outputs and volume, at once.").with(&[
-        ("output_1", In::Body, "string", true),
-        ("output_2", In::Body, "string", false),
-        ("output_3", In::Body, "string", false),
-        ("volume", In::Body, "integer", true),
-        ("ceiling", In::Body, "integer", true),
+        ("output_1", In::Body, "output", true),
+        ("output_2", In::Body, "output", false),
+        ("output_3", In::Body, "output", false),
+        ("volume", In::Body, "percent", true),
+        ("ceiling", In::Body, "percent", true),
         ("latency_ms", In::Body, "integer", true),
         ("keep_audible", In::Body, "boolean", false),
     ]),
-    post("/settings/tone", ADMIN, "A test tone on an output.").with(&[("output", In::Body, "string", true)]),
+    post("/settings/tone", ADMIN, "A test tone on an output.").with(&[("output", In::Body, "output", true)]),
     post("/settings/page", ADMIN, "Who reaches the pages.").with(&[
-        ("reach", In::Body, "string", true),
-        ("port", In::Body, "integer", true),
+        ("reach", In::Body, "reach", true),
+        ("port", In::Body, "port", true),
         ("hosts", In::Body, "string", false),
-        ("screen", In::Body, "string", true),
+        ("screen", In::Body, "screen", true),
     ]),
     post("/settings/people", ADMIN, "Adds a person.").with(&[
         ("name", In::Body, "string", true),
-        ("password", In::Body, "string", true),
-        ("role", In::Body, "string", true),
+        ("password", In::Body, "password", true),
+        ("role", In::Body, "role", true),
     ]),
     post("/settings/people/role", ADMIN, "Another role.")
-        .with(&[("name", In::Body, "string", true), ("role", In::Body, "string", true)]),
+        .with(&[("name", In::Body, "string", true), ("role", In::Body, "role", true)]),
     post("/settings/people/password", ADMIN, "Another password.")
-        .with(&[("name", In::Body, "string", true), ("password", In::Body, "string", true)]),
+        .with(&[("name", In::Body, "string", true), ("password", In::Body, "password", true)]),
     post("/settings/people/remove", ADMIN, "Removes a person; what they did stays on record.").with(&[(
         "name",
         In::Body,
@@ -283,11 +289,31 @@ fn document() -> Value {
     })
 }
 
+/// Returns the JSON Schema of a value: `what` is one of our words, or a type as JSON Schema names it.
+fn schema(what: &str) -> Value {
+    match what {
+        "date" => json!({ "type": "string", "format": "date" }),
+        "month" => json!({ "type": "string", "pattern": "^[0-9]{4}-(0[1-9]|1[0-2])$" }),
+        "percent" => json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
+        "minutes" => json!({ "type": "integer", "minimum": 0, "maximum": 1440 }),
+        "port" => json!({ "type": "integer", "minimum": 0, "maximum": 65535 }),
+        "password" => json!({ "type": "string", "minLength": PASSWORD.start(), "maxLength": PASSWORD.end() }),
+        "output" => json!({ "type": "string", "examples": ["default", "pulse:NAME", "alsa:NAME"] }),
+        "role" => json!({ "enum": [Role::Viewer, Role::Operator, Role::Admin] }),
+        "kind" => json!({ "enum": Kind::ALL }),
+        "screen" => json!({ "enum": [Screen::Machine, Screen::Lan, Screen::Off] }),
+        "outcome" => json!({ "enum": Outcome::ALL }),
+        "language" => json!({ "enum": [Language::Chinese.tag(), Language::English.tag()] }),
+        "reach" => json!({ "type": "string", "examples": ["machine", "lan", "192.168.1.9"] }),
+        kind => json!({ "type": kind }),
+    }
+}
+
 fn operation(route: &Route) -> Value {
     let at = |place: In| route.values.iter().filter(move |value| value.1 == place);
     let parameter = |&(name, place, kind, required): &(&str, In, &str, bool)| {
         let place = if place == In::Path { "path" } else { "query" };
-        json!({ "name": name, "in": place, "required": required, "schema": { "type": kind } })
+        json!({ "name": name, "in": place, "required": required, "schema": schema(kind) })
     };
     let parameters: Vec<_> = at(In::Path).chain(at(In::Query)).map(parameter).collect();
     let problem = json!({ "description": "Why not, in a sentence.", "content": { JSON: { "schema": {
@@ -305,8 +331,7 @@ fn operation(route: &Route) -> Value {
         operation["security"] = json!([{ "session": [] }, { "token": [] }]);
     }
     if at(In::Body).next().is_some() {
-        let properties: Map<_, _> =
-            at(In::Body).map(|&(name, _, kind, _)| (name.to_owned(), json!({ "type": kind }))).collect();
+        let properties: Map<_, _> = at(In::Body).map(|&(name, _, kind, _)| (name.to_owned(), schema(kind))).collect();
         let required: Vec<_> = at(In::Body).filter(|value| value.3).map(|value| value.0).collect();
         operation["requestBody"] = json!({ "content": { JSON: { "schema": {
             "type": "object", "properties": properties, "required": required, "additionalProperties": false } } } });
@@ -346,6 +371,12 @@ mod tests {
             let places: BTreeSet<_> = route.path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).collect();
             let given = route.values.iter().filter(|value| value.1 == In::Path).count();
             assert_eq!(places.len(), given, "{}", route.path);
+            for (name, _, what, _) in route.values {
+                let schema = schema(what);
+                let is_known = schema["enum"].is_array()
+                    || ["string", "integer", "boolean"].iter().any(|kind| schema["type"] == *kind);
+                assert!(is_known, "{}: {name} is {what}", route.path);
+            }
         }
     }
 }

@@ -135,7 +135,7 @@ pub(super) async fn receive(panel: &Panel, asked: &Asked, to: To, request: Reque
     }
     if received.iter().any(|file| file.path.is_some()) {
         panel.daemon.reread().await?;
-        settle(panel, &mut received, words).await?;
+        settle(panel, &mut received, asked.language).await?;
     }
     Ok(received)
 }
@@ -214,7 +214,7 @@ async fn take_in(
     let program = std::env::current_exe().map_err(|error| Problem::failed(error.to_string()))?;
     let sha256 = match run_child(&program, &piece, None).await {
         Ok(prepared) => prepared.sha256,
-        Err(why) => return Ok(refused(sent, why.to_string())),
+        Err(why) => return Ok(refused(sent, why.said().in_language(language).to_owned())),
     };
     let (audio, to) = (panel.home.audio(), path.clone());
     let _turn = panel.shelf.lock().await;
@@ -225,7 +225,8 @@ async fn take_in(
 }
 
 /// Waits until the library has taken the files in, and says of each how it stands.
-async fn settle(panel: &Panel, received: &mut [Received], words: &super::clips::Words) -> Result<(), Problem> {
+async fn settle(panel: &Panel, received: &mut [Received], language: Language) -> Result<(), Problem> {
+    let words = &words::Words::of(language).clips;
     let waits = tokio::time::sleep(TAKEN_IN);
     tokio::pin!(waits);
     loop {
@@ -243,7 +244,7 @@ async fn settle(panel: &Panel, received: &mut [Received], words: &super::clips::
                 // What was there before may have been refused; the child has let this one pass.
                 Some(ClipState::Refused(why)) => {
                     pending = true;
-                    why.clone()
+                    why.in_language(language).to_owned()
                 }
                 Some(ClipState::Ready { .. } | ClipState::Pending) | None => {
                     pending = true;

@@ -1,6 +1,9 @@
 //! What the plan needs to know about the sounds in `audio/`.
 
-use crate::schedule::{ClipPath, PlayPath};
+use crate::{
+    schedule::{ClipPath, PlayPath},
+    text::Said,
+};
 use jiff::{SignedDuration, civil::Date};
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -21,7 +24,7 @@ pub enum ClipState {
     /// Seen, and not yet through the ingest child.
     Pending,
     /// Refused, with the sentence for the clerk; its occurrences become `missed(clip-corrupt)`.
-    Refused(String),
+    Refused(Said),
 }
 
 /// One file of `audio/`.
@@ -79,8 +82,7 @@ impl Clips {
             match item {
                 PlayPath::Clip(path) => paths.push(path.clone()),
                 PlayPath::Folder(folder) => {
-                    let prefix = format!("{folder}/");
-                    paths.extend(self.0.keys().filter(|path| path.as_str().starts_with(&prefix)).cloned());
+                    paths.extend(self.0.keys().filter(|path| path.is_in(folder)).cloned());
                 }
             }
         }

@@ -91,6 +91,11 @@ impl ClipPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns whether the file lies in this folder or below it.
+    pub fn is_in(&self, folder: &Self) -> bool {
+        self.0.strip_prefix(&folder.0).is_some_and(|rest| rest.starts_with('/'))
+    }
 }
 
 impl fmt::Display for ClipPath {

@@ -9,7 +9,7 @@
 //! time, whatever its name, is refused after [`TRIAL`].
 
 use super::render::{Command, Drift, Reading, Renderer, Report};
-use crate::{clock, plan::RATE};
+use crate::{clock, plan::RATE, text::Said};
 use cpal::{
     BufferSize, ErrorKind, HostId, OutputCallbackInfo, SampleFormat, StreamConfig,
     traits::{DeviceTrait, HostTrait, StreamTrait},
@@ -59,6 +59,36 @@ pub enum DeviceError {
     Silent(String),
     #[error("输出“{0}”在 3 秒内没有打开；声音服务可能卡住了，会自动重试")]
     TimedOut(String),
+}
+
+impl DeviceError {
+    /// Returns the sentence in both languages.
+    pub fn said(&self) -> Said {
+        let english = match self {
+            Self::Name(name) => format!(
+                "the output \"{name}\" is not written as one; write default, pulse:NAME, alsa:NAME or wasapi:NAME, see `dalaba devices`"
+            ),
+            Self::Gone(name) => format!(
+                "the output \"{name}\" is not there; check the card and its cable, `dalaba devices` lists what is there"
+            ),
+            Self::NoServer(why) => {
+                format!("the sound service does not answer ({why}); see whether PulseAudio or the card's driver runs")
+            }
+            Self::Refused { name, why } => {
+                format!("the output \"{name}\" does not open ({why}); see whether another program holds the card")
+            }
+            Self::NotPaced(name) => {
+                format!("the output \"{name}\" is no sound card, it keeps no time; choose another one in station.toml")
+            }
+            Self::Silent(name) => {
+                format!("the output \"{name}\" is open and does not move; plug the card in again or restart the PC")
+            }
+            Self::TimedOut(name) => format!(
+                "the output \"{name}\" did not open within 3 seconds; the sound service may hang, it is tried again"
+            ),
+        };
+        Said::new(self.to_string(), english)
+    }
 }
 
 /// What callbacks leave behind for the engine.

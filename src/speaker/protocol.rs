@@ -8,6 +8,7 @@ use crate::{
     outcome::{Evidence, Reason},
     plan::OccurrenceId,
     schedule::Band,
+    text::Said,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -177,14 +178,14 @@ pub enum Word {
     /// What is wrong with the output while something sounds; none when nothing is.
     Output {
         /// In plain words.
-        fault: Option<String>,
+        fault: Option<Said>,
     },
     /// The answer to [`Order::Test`].
     Tested {
         /// The output that was opened; none where none opened.
         device: Option<String>,
         /// In plain words; none where frames flowed.
-        fault: Option<String>,
+        fault: Option<Said>,
     },
     /// The answer to [`Order::Ping`].
     Pong,

@@ -15,7 +15,7 @@ use super::{
     render::{Close, Command, Late, Meter, Moment, Report, SLOTS, Voice, nanos},
     witness::{self, Witness},
 };
-use crate::{clock, outcome::Evidence, plan::RATE};
+use crate::{clock, outcome::Evidence, plan::RATE, text::Said};
 use jiff::Timestamp;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::{
@@ -122,7 +122,7 @@ struct Engine<S> {
     learned: BTreeMap<String, f64>,
     keep_audible: bool,
     /// What was last told to be wrong with the output.
-    fault: Option<String>,
+    fault: Option<Said>,
     /// Since when a self-test is asked for.
     test: Option<i64>,
     items: Vec<Item>,
@@ -402,7 +402,7 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
                 item.looks = (item.looks.0 + 1, item.looks.1 + u32::from(carried));
             }
             match (&mut item.note, &fault) {
-                (None, Some(fault)) => item.note = Some(fault.clone()),
+                (None, Some(fault)) => item.note = Some(fault.zh.clone()),
                 (Some(note), None) if !note.ends_with(MENDED) => note.push_str(MENDED),
                 _ => {}
             }
@@ -538,7 +538,7 @@ impl<S: FnMut(Word) -> bool> Engine<S> {
         }
         self.turn = 0;
         if self.test.take().is_some() {
-            self.tell(Word::Tested { device: None, fault: Some(error.to_string()) });
+            self.tell(Word::Tested { device: None, fault: Some(error.said()) });
         }
         self.retry_at = now + self.wait;
         let longest = if self.items.is_empty() { RETRY.1 } else { RETRY_WANTED };

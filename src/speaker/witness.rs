@@ -10,6 +10,8 @@
 #[cfg(target_os = "linux")]
 mod pulse;
 
+use crate::text::Said;
+
 /// What the sound server says of our stream, and of the sink that it goes to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
@@ -69,16 +71,34 @@ pub fn is_lost(seen: &Seen, handed: f32) -> bool {
 }
 
 /// Returns what is wrong with an output, in plain words with the remedy; `lost` where its monitor carries nothing.
-pub fn fault(seen: &Seen, lost: bool) -> Option<String> {
+pub fn fault(seen: &Seen, lost: bool) -> Option<Said> {
     let device = &seen.device;
     if seen.muted {
-        Some(format!("声卡“{device}”被静音，播了也听不见；请在系统的声音设置里取消静音"))
+        Some(Said::new(
+            format!("声卡“{device}”被静音，播了也听不见；请在系统的声音设置里取消静音"),
+            format!(
+                "the card \"{device}\" is muted and nothing can be heard; unmute it in the system's sound settings"
+            ),
+        ))
     } else if seen.suspended {
-        Some(format!("声卡“{device}”被系统挂起，播了也听不见；请关掉占用它的程序，或重启声音服务"))
+        Some(Said::new(
+            format!("声卡“{device}”被系统挂起，播了也听不见；请关掉占用它的程序，或重启声音服务"),
+            format!(
+                "the system has suspended the card \"{device}\"; close what holds it, or restart the sound service"
+            ),
+        ))
     } else if seen.volume < FAINT {
-        Some(format!("声卡“{device}”的系统音量几乎为零；请在系统的声音设置里调大"))
+        Some(Said::new(
+            format!("声卡“{device}”的系统音量几乎为零；请在系统的声音设置里调大"),
+            format!("the system's volume of \"{device}\" is next to nothing; turn it up in its sound settings"),
+        ))
     } else if lost {
-        Some(format!("声音没有到达声卡“{device}”的输出；请检查系统的声音设置，或重启声音服务"))
+        Some(Said::new(
+            format!("声音没有到达声卡“{device}”的输出；请检查系统的声音设置，或重启声音服务"),
+            format!(
+                "no sound reaches the output of \"{device}\"; check the sound settings, or restart the sound service"
+            ),
+        ))
     } else {
         None
     }
@@ -104,7 +124,7 @@ mod tests {
         ] {
             let said = fault(&seen, is_lost(&seen, handed));
             assert_eq!(said.is_some(), words.is_some(), "{seen:?}: {said:?}");
-            assert!(words.is_none_or(|words| said.is_some_and(|said| said.contains(words))), "{seen:?}");
+            assert!(words.is_none_or(|words| said.is_some_and(|said| said.zh.contains(words))), "{seen:?}");
         }
     }
 }

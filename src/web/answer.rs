@@ -1,6 +1,6 @@
 //! What a handler is asked with and how it answers: one handler for the page and for JSON at the same address.
 
-use super::{Peer, Role};
+use super::{Peer, Role, language};
 use crate::text::Language;
 use axum::{
     Form, Json,
@@ -121,6 +121,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequest<S> for Input<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let language = language(request.headers());
         let input = if is_json(request.headers()) {
             Json::from_request(request, state)
                 .await
@@ -132,8 +133,17 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequest<S> for Input<T> {
                 .map(|Form(input)| input)
                 .map_err(|error| (error.status(), error.body_text()))
         };
-        input.map(Self).map_err(|(status, said)| Problem { status, said: format!("读不懂提交的内容：{said}") })
+        input.map(Self).map_err(|(status, said)| Problem { status, said: unread(status, &said, language) })
     }
+}
+
+/// Says why a body could not be taken; `said` is what the parser has to say.
+fn unread(status: StatusCode, said: &str, language: Language) -> String {
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        let said = ("提交的内容太大；请缩短后再提交", "what was sent is too large; shorten it and send it again");
+        return language.pick(said.0, said.1).to_owned();
+    }
+    language.pick(format!("读不懂提交的内容：{said}"), format!("what was sent cannot be read: {said}"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -14,6 +14,6 @@ pub(crate) use answer::session;
 pub use answer::{Asked, Input, Problem, Who, go_to, session_cookie};
 pub use guard::{Guard, HasToken, guard};
 pub use language::{COOKIE as LANGUAGE, cookie, language};
-pub use people::{People, Refused, Role};
+pub use people::{PASSWORD, People, Refused, Role};
 pub use serve::{Peer, serve};
 pub use tls::Tls;

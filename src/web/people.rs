@@ -92,6 +92,8 @@ const SESSIONS: usize = 256;
 const NAMES: usize = 4096;
 /// People of one station.
 const PEOPLE: usize = 100;
+/// Characters of a password.
+pub const PASSWORD: std::ops::RangeInclusive<usize> = 8..=256;
 /// Wrong passwords before a name has to wait.
 const FREE: u32 = 3;
 /// The longest wait.
@@ -284,7 +286,7 @@ impl People {
     }
 
     async fn hash(&self, password: &str) -> Result<String, Refused> {
-        if !(8..=256).contains(&password.chars().count()) {
+        if !PASSWORD.contains(&password.chars().count()) {
             return Err(Refused::BadPassword);
         }
         let (password, _one) = (password.to_owned(), self.hashing.acquire().await);

@@ -233,7 +233,7 @@ fn an_archive_is_an_archive_whatever_its_name() {
     let zip = b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x05\0\0\0bomb1".repeat(42);
     for (name, bytes) in [("bomb.mp3", gzip), ("42.mp3", zip)] {
         let refused = folder.ingest(name, &bytes).expect_err(name);
-        assert!(matches!(&refused, Refused::NotAudio { what } if what.contains("压缩包")), "{name}: {refused}");
+        assert!(matches!(&refused, Refused::NotAudio { what } if what.zh.contains("压缩包")), "{name}: {refused}");
     }
 }
 

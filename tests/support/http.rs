@@ -31,6 +31,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Takes apart what came back; status 0 where nothing did.
+    pub fn read(back: &[u8]) -> Self {
+        let end = back.windows(4).position(|four| four == b"\r\n\r\n").map_or(back.len(), |at| at + 4);
+        let head = String::from_utf8_lossy(&back[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if is_chunked { whole(&back[end..]) } else { back[end..].to_vec() };
+        Self { status, head, body }
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -136,6 +146,11 @@ impl Client {
 
     /// Any request; its length and its host are added.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.raw(&self.written(method, path, headers, body))
+    }
+
+    /// The same, not yet sent.
+    pub fn written(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head += &format!("Host: {}\r\n", self.address);
@@ -149,7 +164,7 @@ impl Client {
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
-        self.raw(&[head.as_bytes(), body].concat())
+        [head.as_bytes(), body].concat()
     }
 
     /// These bytes, and whatever comes back until the other side closes.
@@ -160,12 +175,7 @@ impl Client {
         let _ = stream.write_all(bytes);
         let mut back = Vec::new();
         let _ = stream.read_to_end(&mut back);
-        let end = back.windows(4).position(|four| four == b"\r\n\r\n").map_or(back.len(), |at| at + 4);
-        let head = String::from_utf8_lossy(&back[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        let body = if is_chunked { whole(&back[end..]) } else { back[end..].to_vec() };
-        Answer { status, head, body }
+        Answer::read(&back)
     }
 }
 

@@ -5,6 +5,7 @@ use dalaba::{
     calendar::{Calendar, DaySet, DayWindow, Hours},
     plan::{Clip, ClipState, Clips, Program, RATE},
     schedule::{Announcement, Band, ClipPath, During, Pick, PlayPath, Rule, Schedule, Source, Volume, When},
+    text::Said,
 };
 use jiff::{SignedDuration, civil::Time, tz::TimeZone};
 use std::{collections::BTreeMap, sync::Arc};
@@ -65,7 +66,7 @@ fn program(dice: &mut Dice) -> Program {
 
 fn clip(name: &str, seconds: u64, dice: &mut Dice) -> Clip {
     let state = match seconds {
-        0 => ClipState::Refused("坏".into()),
+        0 => ClipState::Refused(Said::new("坏", "bad")),
         _ => ClipState::Ready {
             sha256: format!("{:064x}", dice.next()),
             file: format!("ready/{name}.flac").into(),
