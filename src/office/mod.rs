@@ -1,0 +1,10 @@
+//! The office: one town, every village, from one page.
+//!
+//! It keeps what stations should have as signed documents, hands them out, takes in what really played, and shows people
+//! both. Stations come to it; it never goes to them. Everything it knows is in the [`store`] and the blobs, so that any
+//! number of office processes may share one database, and any of them may die at any moment.
+//!
+//! Not here: what is said on the line and who believes it ([`crate::link`]), connections and sessions of people
+//! ([`crate::web`]).
+
+pub mod store;
