@@ -1,7 +1,8 @@
 //! The office's tables, on SQLite or PostgreSQL: every line of SQL of the office is below this module.
 //!
 //! One text of SQL serves both engines, in the part of the language that they share (`$1`, `ON CONFLICT`, `BIGINT`), through
-//! sqlx's `Any`. SQLite has one connection that writes and others that read; PostgreSQL has pools of both.
+//! sqlx's `Any`. SQLite has one connection that writes and others that read; PostgreSQL has pools of both. What sums up
+//! is cast to `BIGINT`, because PostgreSQL would make it a number that `Any` does not know.
 //!
 //! Always true: what changes what some station should have, or what a person decided, is a [`Change`]: it takes the office's
 //! next revision under the lock of the one row of `office`, so that revisions have the order of their commits and whoever
@@ -10,7 +11,7 @@
 //! Not here: what the documents say ([`crate::link`]), which of them a station gets.
 
 #[cfg(test)]
-mod tests;
+pub(in crate::office) mod tests;
 
 use crate::clock;
 use sqlx::{
@@ -27,15 +28,39 @@ const CONNECTIONS: u32 = 8;
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database refused, or cannot be reached.
+    /// It has no room left; nothing of what was asked is in it.
+    #[error("数据库所在的磁盘满了；请腾出空间，未存的内容会自动重新上传")]
+    Full(#[source] sqlx::Error),
+    /// It cannot be reached.
+    #[error("连不上数据库；请检查数据库服务器和网络")]
+    Away(#[source] sqlx::Error),
+    /// It refused.
     #[error("数据库没有完成操作")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// What `--database` says is no database.
+    #[error("`{0}` 不是数据库地址；请写 postgres://用户名@服务器/数据库，不写则用主目录里的 office.db")]
+    NoAddress(String),
     /// It was made by a newer program.
     #[error("数据库是更新版本的程序建立的；请升级本程序")]
     Newer,
     /// What is in it cannot be understood.
     #[error("数据库里的内容读不懂：{0}")]
     Unreadable(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+        match error {
+            // SQLite says 13, or that a write failed; PostgreSQL has a code for it.
+            _ if ["13", "778", "53100"].contains(&code.as_str()) => Self::Full(error),
+            Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed => Self::Away(error),
+            // PostgreSQL ends, starts, cannot be connected to, or has become somebody's standby.
+            _ if ["57P", "08"].iter().any(|class| code.starts_with(class)) || code == "25006" => Self::Away(error),
+            _ => Self::Database(error),
+        }
+    }
 }
 
 /// Which engine keeps the tables.
@@ -56,6 +81,20 @@ pub struct Store {
 }
 
 impl Store {
+    /// Opens what `--database` says; where it says nothing, `office.db` in the office's home.
+    pub async fn open(database: Option<&str>, home: &Path) -> Result<Self, StoreError> {
+        match database {
+            None => Self::in_folder(home).await,
+            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Self::on_postgres(url).await
+            }
+            // An address may hold a password, so no more of it is repeated than what it begins with.
+            Some(other) => {
+                Err(StoreError::NoAddress(other.chars().take_while(|letter| *letter != '@').take(20).collect()))
+            }
+        }
+    }
+
     /// Opens `office.db` in `folder`, or makes it.
     pub async fn in_folder(folder: &Path) -> Result<Self, StoreError> {
         let file = folder.join("office.db");
@@ -80,12 +119,8 @@ impl Store {
             let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
             options.after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if engine == Engine::Sqlite {
-                        for pragma in ["journal_mode = WAL", "synchronous = FULL", "busy_timeout = 10000"] {
-                            sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA {pragma}")))
-                                .execute(&mut *connection)
-                                .await?;
-                        }
+                    for statement in at_first(engine) {
+                        sqlx::query(*statement).execute(&mut *connection).await?;
                     }
                     Ok(())
                 })
@@ -147,6 +182,17 @@ impl Store {
         let next = "UPDATE office SET revision = revision + 1 WHERE id = 1 RETURNING revision";
         let revision = sqlx::query_scalar(next).fetch_one(&mut *tx).await?;
         Ok(Change { tx, revision })
+    }
+}
+
+/// What each connection is told before it is used: what was committed is on the disk.
+fn at_first(engine: Engine) -> &'static [&'static str] {
+    match engine {
+        Engine::Sqlite => &["PRAGMA busy_timeout = 10000", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"],
+        // A server may be set to answer before it has written; never to us. Stricter than we ask is left alone.
+        Engine::Postgres => &[
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+        ],
     }
 }
 
