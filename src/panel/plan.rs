@@ -18,7 +18,7 @@ use crate::{
     outcome::Reason,
     plan::Program,
     schedule::{Band, Schedule, Severity, Source, file},
-    text::Language,
+    text::{Language, day_named},
     web::{Asked, Input, Problem},
 };
 use askama::Template;
@@ -248,7 +248,7 @@ impl Day {
     }
 
     fn named(&self, language: Language) -> String {
-        day::named(self.date, language)
+        day_named(self.date, language)
     }
 
     /// Returns how many play or played, and how many do not.
@@ -459,7 +459,7 @@ pub(super) async fn ask(
     let what: Vec<_> = what.into_values().map(|(title, times)| (title, times.join("、"))).collect();
     let frame = Frame::new(asked, &seen.name, Place::Plan);
     let words = &frame.words.plan;
-    let day = day::named(date, frame.asked.language);
+    let day = day_named(date, frame.asked.language);
     let facts = json!({ "request": request, "what": what });
     Ok(frame.answer(&facts, &Question { frame: &frame, words, request: &request, day, what }))
 }

@@ -3,7 +3,6 @@
 //! A change is based on a text: if the file is another by then, both are shown and nothing is changed. A text with an
 //! error is not kept. What is kept is seen to be in force before anybody is told so.
 
-mod difference;
 pub(super) mod edit;
 pub(super) mod files;
 pub(super) mod history;
@@ -18,7 +17,7 @@ use crate::{
     daemon::Snapshot,
     home::assemble,
     panel::day,
-    plan::plan,
+    plan::{difference, plan},
     schedule::{Finding, Severity, Source, file, is_name},
     text::Language,
     web::{Asked, Input, Problem},

@@ -2,19 +2,18 @@
 //!
 //! Pure. What is compared is what is to sound; what either version leaves out is silent in both.
 
+use super::{Occurrence, Verdict};
 use crate::{
     outcome::Reason,
-    panel::day,
-    plan::{Occurrence, Verdict},
-    text::Language,
+    text::{Language, day_named},
 };
 use jiff::civil::{Date, DateTime, Time};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One day on which two plans differ.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub(super) struct Day {
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Day {
     /// Which.
     pub date: Date,
     /// What plays in addition.
@@ -29,17 +28,23 @@ pub(super) struct Day {
 
 /// One announcement at one time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Play {
+pub struct Play {
+    /// What people call it.
     pub title: String,
+    /// When.
     pub at: Time,
+    /// Why it plays no more, where the new plan says so.
     pub reason: Option<Reason>,
 }
 
 /// One announcement that changes its time.
-#[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Moved {
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Moved {
+    /// What people call it.
     pub title: String,
+    /// When it played.
     pub from: Time,
+    /// When it plays.
     pub to: Time,
 }
 
@@ -50,7 +55,7 @@ const NAMED: usize = 8;
 type Times<'a> = BTreeMap<(Date, &'a str, &'a str), BTreeMap<DateTime, &'a Occurrence>>;
 
 /// Returns the days on which `new` differs from `old`.
-pub(super) fn difference(old: &[Occurrence], new: &[Occurrence]) -> Vec<Day> {
+pub fn difference(old: &[Occurrence], new: &[Occurrence]) -> Vec<Day> {
     let (old, new) = (times(old), times(new));
     let keys: BTreeSet<_> = old.keys().chain(new.keys()).copied().collect();
     let none = BTreeMap::new();
@@ -143,7 +148,7 @@ impl Day {
 
     /// Returns the difference in words, a sentence for each kind.
     pub fn said(&self, language: Language) -> Vec<String> {
-        let day = day::named(self.date, language);
+        let day = day_named(self.date, language);
         let play = |play: &Play| {
             let why = play.reason.map(|reason| match language {
                 Language::Chinese => format!("（{}）", reason.zh()),
