@@ -186,7 +186,7 @@ pub fn exists(output: &str) -> Result<String, DeviceError> {
     find(output).map(|(_, name)| name)
 }
 
-/// Lists the outputs of this machine by stable name.
+/// Lists the outputs of this machine that a person would choose, by stable name. Others that ALSA knows can still be named.
 pub fn list() -> Vec<Found> {
     let default = exists("default").ok();
     let mut found = Vec::new();
@@ -195,7 +195,7 @@ pub fn list() -> Vec<Found> {
         let Ok(devices) = host.output_devices() else { continue };
         for device in devices {
             let Ok(id) = device.id() else { continue };
-            if is_null(id.id()) {
+            if is_null(id.id()) || (*prefix == "alsa" && !is_card(id.id())) {
                 continue;
             }
             let name = format!("{prefix}:{}", id.id());
@@ -262,6 +262,13 @@ fn find(output: &str) -> Result<(cpal::Device, String), DeviceError> {
 /// Returns whether an ALSA name means the sink that takes everything at once and plays nothing.
 fn is_null(name: &str) -> bool {
     name == "null" || name.ends_with(":null")
+}
+
+/// Returns whether an ALSA name is the default, or a whole card that converts what it is given. The rest are plug-ins that
+/// stand before a card (`speexrate`, `upmix`) and the same card once more for each of its channels.
+fn is_card(name: &str) -> bool {
+    let (kind, of) = name.split_once(':').unwrap_or((name, ""));
+    name == "default" || (of.starts_with("CARD=") && ["sysdefault", "hdmi", "iec958"].contains(&kind))
 }
 
 /// Returns channels and format to ask for: mono and f32 where the device converts, else what it says it can do.
@@ -360,5 +367,31 @@ impl Callback {
         self.health.written.store(self.written, Relaxed);
         self.health.last.store(steady, Relaxed);
         self.health.errors.store(0, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_alsa_knows_only_cards_are_listed() {
+        for (name, listed) in [
+            ("default", true),
+            ("sysdefault:CARD=PCH", true),
+            ("hdmi:CARD=PCH,DEV=0", true),
+            ("iec958:CARD=PCH,DEV=0", true),
+            ("hw:CARD=PCH,DEV=0", false),
+            ("front:CARD=PCH,DEV=0", false),
+            ("surround51:CARD=PCH,DEV=0", false),
+            ("dmix:CARD=PCH,DEV=0", false),
+            ("sysdefault", false),
+            ("speexrate", false),
+            ("upmix", false),
+            ("pulse", false),
+            ("", false),
+        ] {
+            assert_eq!(is_card(name), listed, "{name}");
+        }
     }
 }
