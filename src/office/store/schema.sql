@@ -76,6 +76,19 @@ CREATE TABLE journal (
     PRIMARY KEY (station, epoch)
 );
 
+-- The station's signature under the last batch of new rows that came on each day: what is up to here, the station wrote.
+-- Kept in the transaction that stores the rows; a day's last batch takes the place of an earlier one of that day.
+CREATE TABLE head (
+    station   TEXT   NOT NULL,
+    epoch     TEXT   NOT NULL,
+    date      TEXT   NOT NULL,            -- on which it came, by the office's clock
+    first     BIGINT NOT NULL,            -- the batch's `from`, `to`, `head` and `signature`
+    seq       BIGINT NOT NULL,
+    hash      TEXT   NOT NULL,
+    signature TEXT   NOT NULL,
+    PRIMARY KEY (station, epoch, date)
+);
+
 -- The rows of every journal.
 CREATE TABLE entry (
     station      TEXT   NOT NULL,
@@ -104,10 +117,11 @@ CREATE TABLE day (
     date     TEXT   NOT NULL,
     outcome  TEXT   NOT NULL,
     reason   TEXT   NOT NULL,             -- empty where there is none
+    asked    BIGINT NOT NULL,             -- 1 for what no plan held: a person or a command asked for it
     times    BIGINT NOT NULL,
     on_time  BIGINT NOT NULL,             -- of those that sounded, started within 60 s of their due moment
     heard_ms BIGINT NOT NULL,
-    PRIMARY KEY (station, date, outcome, reason)
+    PRIMARY KEY (station, date, outcome, reason, asked)
 );
 CREATE INDEX day_date ON day (date);
 

@@ -61,7 +61,7 @@ async fn a_store_opens_in_a_folder_with_a_chinese_name_and_again() {
     std::fs::create_dir_all(&folder).unwrap();
     for _ in 0..2 {
         let store = Store::in_folder(&folder).await.unwrap();
-        assert_eq!(number(&store, "SELECT count(*) FROM sqlite_master WHERE type = 'table'").await, 16);
+        assert_eq!(number(&store, "SELECT count(*) FROM sqlite_master WHERE type = 'table'").await, 17);
     }
     assert!(folder.join("office.db").exists());
 }
