@@ -733,7 +733,7 @@ pub(super) async fn rename(
 
 /// `GET /upload.js`
 pub(super) async fn script() -> Response {
-    super::asset("text/javascript; charset=utf-8", include_str!("assets/upload.js"))
+    crate::web::asset("text/javascript; charset=utf-8", include_str!("assets/upload.js"))
 }
 
 #[cfg(test)]

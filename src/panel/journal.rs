@@ -628,7 +628,7 @@ pub(super) async fn check(State(panel): State<Panel>, asked: Asked) -> Result<Re
 
 /// `GET /print.js`
 pub(super) async fn print_script() -> Response {
-    super::asset("text/javascript; charset=utf-8", include_str!("assets/print.js"))
+    crate::web::asset("text/javascript; charset=utf-8", include_str!("assets/print.js"))
 }
 
 #[cfg(test)]

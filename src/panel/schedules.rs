@@ -652,7 +652,7 @@ fn local(at: Option<Timestamp>, seen: &Snapshot) -> Option<String> {
 
 /// `GET /schedules.js`
 pub(super) async fn script() -> Response {
-    super::asset("text/javascript; charset=utf-8", include_str!("assets/schedules.js"))
+    crate::web::asset("text/javascript; charset=utf-8", include_str!("assets/schedules.js"))
 }
 
 #[cfg(test)]

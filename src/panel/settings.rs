@@ -5,7 +5,6 @@
 //! does is the same.
 
 pub(super) mod backup;
-pub(super) mod people;
 pub(super) mod restore;
 
 use super::{
@@ -73,17 +72,6 @@ pub(super) struct Words {
     pub screen_lan: String,
     pub screen_off: String,
     pub screen_open: String,
-    pub people: String,
-    pub role: String,
-    pub roles: BTreeMap<String, String>,
-    pub set_role: String,
-    pub new_password: String,
-    pub set_password: String,
-    pub remove: String,
-    pub add: String,
-    pub name: String,
-    pub own_password: String,
-    pub old_password: String,
     pub backup: String,
     pub backup_hint: String,
     pub download: String,
@@ -167,14 +155,13 @@ struct Page<'a> {
     words: &'static Words,
     view: &'a View,
     kinds: [Kind; 5],
-    roles: [Role; 3],
+    people: &'a [(String, Role)],
+    roles: &'static [Role; 3],
+    /// The address of the forms for people.
+    at: &'static str,
 }
 
 impl Page<'_> {
-    fn role(&self, role: &Role) -> &str {
-        self.words.roles.get(role.key()).map_or("", String::as_str)
-    }
-
     fn at_next_start(&self, key: &str) -> &str {
         self.words.at_next_start.get(key).map_or("", String::as_str)
     }
@@ -224,8 +211,8 @@ async fn look(panel: &Panel, language: Language, output: Option<String>) -> Resu
 fn show(asked: Asked, view: &View) -> Response {
     let frame = Frame::new(asked, &view.name, Place::Settings);
     let words = &frame.words.settings;
-    let roles = [Role::Viewer, Role::Operator, Role::Admin];
-    frame.answer(view, &Page { frame: &frame, words, view, kinds: Kind::ALL, roles })
+    let (people, roles, at) = (view.people.as_slice(), &Role::ALL, "/settings/people");
+    frame.answer(view, &Page { frame: &frame, words, view, kinds: Kind::ALL, people, roles, at })
 }
 
 /// Returns the closed days with the notes that the file on disk has for them.
@@ -387,7 +374,7 @@ pub(super) struct SoundForm {
     volume: u8,
     ceiling: u8,
     latency_ms: i32,
-    #[serde(default, deserialize_with = "super::now::ticked")]
+    #[serde(default, deserialize_with = "crate::web::ticked")]
     keep_audible: bool,
 }
 

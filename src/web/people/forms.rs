@@ -1,20 +1,44 @@
 //! Who may sign in: an administrator adds people, gives them roles and new passwords, and removes them; everybody changes
 //! their own password.
 
-use super::{Panel, Words};
+use super::{Refused, Role};
 use crate::{
     clock,
-    panel::{
-        frame::{self, Frame, Place},
-        sign_in, words,
-    },
     text::Language,
-    web::{self, Asked, Input, Problem, Refused, Role},
+    web::{
+        Asked, Input, Problem, done, session_cookie,
+        sign_in::set_cookie,
+        site::{Site, show},
+        words::Words as Shared,
+    },
 };
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
 use serde::Deserialize;
 use serde_json::json;
+
+/// Texts about people.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Words {
+    pub title: String,
+    pub role: String,
+    pub set_role: String,
+    pub new_password: String,
+    pub set_password: String,
+    pub remove: String,
+    pub add: String,
+    pub name: String,
+    pub own_password: String,
+    pub old_password: String,
+    pub again: String,
+    pub differ: String,
+}
 
 /// Why somebody was not added or changed.
 fn problem(refused: Refused, language: Language) -> Problem {
@@ -44,145 +68,146 @@ fn problem(refused: Refused, language: Language) -> Problem {
     Problem::bad(language.pick(zh, en))
 }
 
-fn saved(asked: &Asked, name: &str, what: &str) -> Response {
+async fn saved<S: Site>(site: &S, asked: &Asked, name: &str, what: &'static str) -> Result<Response, Problem> {
     tracing::info!(operator = asked.name(), person = name.trim(), what, "people changed");
-    frame::done(asked, &json!({ "done": what, "name": name.trim() }), "/settings", "saved")
+    site.people_changed(asked, name.trim(), what).await?;
+    Ok(done(asked, &json!({ "done": what, "name": name.trim() }), S::PEOPLE, "saved"))
 }
 
-/// The body of `POST /settings/people`.
+/// The body of `POST …/people`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::panel) struct Added {
+pub(crate) struct Added {
     name: String,
     password: String,
     role: Role,
 }
 
-/// `POST /settings/people`
-pub(in crate::panel) async fn add(
-    State(panel): State<Panel>,
+/// `POST …/people`
+pub(crate) async fn add<S: Site>(
+    State(site): State<S>,
     asked: Asked,
     Input(form): Input<Added>,
 ) -> Result<Response, Problem> {
-    let added = panel.people.add(&form.name, &form.password, form.role, false).await;
+    let added = site.people().add(&form.name, &form.password, form.role, false).await;
     added.map_err(|refused| problem(refused, asked.language))?;
-    Ok(saved(&asked, &form.name, "added"))
+    saved(&site, &asked, &form.name, "added").await
 }
 
-/// The body of `POST /settings/people/role`.
+/// The body of `POST …/people/role`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::panel) struct Promoted {
+pub(crate) struct Promoted {
     name: String,
     role: Role,
 }
 
-/// `POST /settings/people/role`
-pub(in crate::panel) async fn role(
-    State(panel): State<Panel>,
+/// `POST …/people/role`
+pub(crate) async fn role<S: Site>(
+    State(site): State<S>,
     asked: Asked,
     Input(form): Input<Promoted>,
 ) -> Result<Response, Problem> {
-    panel.people.set_role(&form.name, form.role).map_err(|refused| problem(refused, asked.language))?;
-    Ok(saved(&asked, &form.name, "role"))
+    site.people().set_role(&form.name, form.role).map_err(|refused| problem(refused, asked.language))?;
+    saved(&site, &asked, &form.name, "role").await
 }
 
-/// The body of `POST /settings/people/password`.
+/// The body of `POST …/people/password`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::panel) struct Reset {
+pub(crate) struct Reset {
     name: String,
     password: String,
 }
 
-/// `POST /settings/people/password`
-pub(in crate::panel) async fn reset(
-    State(panel): State<Panel>,
+/// `POST …/people/password`
+pub(crate) async fn reset<S: Site>(
+    State(site): State<S>,
     asked: Asked,
     Input(form): Input<Reset>,
 ) -> Result<Response, Problem> {
-    let set = panel.people.set_password(&form.name, &form.password).await;
+    let set = site.people().set_password(&form.name, &form.password).await;
     set.map_err(|refused| problem(refused, asked.language))?;
-    Ok(saved(&asked, &form.name, "password"))
+    saved(&site, &asked, &form.name, "password").await
 }
 
-/// The body of `POST /settings/people/remove`.
+/// The body of `POST …/people/remove`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::panel) struct Removed {
+pub(crate) struct Removed {
     name: String,
 }
 
-/// `POST /settings/people/remove`
-pub(in crate::panel) async fn remove(
-    State(panel): State<Panel>,
+/// `POST …/people/remove`
+pub(crate) async fn remove<S: Site>(
+    State(site): State<S>,
     asked: Asked,
     Input(form): Input<Removed>,
 ) -> Result<Response, Problem> {
-    panel.people.remove(&form.name).map_err(|refused| problem(refused, asked.language))?;
-    Ok(saved(&asked, &form.name, "removed"))
+    site.people().remove(&form.name).map_err(|refused| problem(refused, asked.language))?;
+    saved(&site, &asked, &form.name, "removed").await
 }
 
 #[derive(Template)]
 #[template(path = "password.html")]
-struct PasswordPage<'a> {
-    frame: &'a Frame,
+struct PasswordPage {
     words: &'static Words,
-    again: &'static str,
+    name: String,
     problem: Option<String>,
 }
 
-async fn show(panel: &Panel, asked: Asked, problem: Option<String>) -> Response {
-    let station = panel.daemon.snapshot().await.map(|seen| seen.name).unwrap_or_default();
-    let frame = Frame::new(asked, &station, Place::Elsewhere);
-    let words = words::Words::of(frame.asked.language);
-    let page = PasswordPage { frame: &frame, words: &words.settings, again: &words.first_run.again, problem };
-    frame.answer(&json!({ "name": frame.asked.name() }), &page)
+async fn ask(site: &impl Site, asked: Asked, problem: Option<String>) -> Response {
+    if asked.wants_json {
+        return Json(json!({ "name": asked.name() })).into_response();
+    }
+    let words = &Shared::of(asked.language).people;
+    let page = PasswordPage { words, name: asked.name(), problem };
+    show(site, asked, &words.own_password, &page).await
 }
 
 /// `GET /password`
-pub(in crate::panel) async fn own(State(panel): State<Panel>, asked: Asked) -> Response {
-    show(&panel, asked, None).await
+pub(crate) async fn own<S: Site>(State(site): State<S>, asked: Asked) -> Response {
+    ask(&site, asked, None).await
 }
 
 /// The body of `POST /password`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::panel) struct Own {
+pub(crate) struct Own {
     old: String,
     password: String,
     again: String,
 }
 
 /// `POST /password`: one's own, for whoever knows the old one; every other session of theirs ends.
-pub(in crate::panel) async fn set_own(
-    State(panel): State<Panel>,
+pub(crate) async fn set_own<S: Site>(
+    State(site): State<S>,
     asked: Asked,
     Input(form): Input<Own>,
 ) -> Result<Response, Problem> {
-    match change_own(&panel, &asked, &form).await {
+    match change_own(&site, &asked, &form).await {
         Ok(token) => {
-            let mut response = frame::done(&asked, &json!({ "done": "password" }), "/", "password");
-            sign_in::set_cookie(&mut response, &web::session_cookie(Some(&token), &asked.peer));
+            let mut response = done(&asked, &json!({ "done": "password" }), "/", "password");
+            set_cookie(&mut response, &session_cookie(Some(&token), &asked.peer));
             Ok(response)
         }
         Err(problem) if asked.wants_json => Err(problem),
         Err(problem) => {
-            let mut response = show(&panel, asked, Some(problem.said)).await;
+            let mut response = ask(&site, asked, Some(problem.said)).await;
             *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
             Ok(response)
         }
     }
 }
 
-async fn change_own(panel: &Panel, asked: &Asked, form: &Own) -> Result<String, Problem> {
+async fn change_own(site: &impl Site, asked: &Asked, form: &Own) -> Result<String, Problem> {
     let refused = |refused| problem(refused, asked.language);
     if form.password != form.again {
-        return Err(Problem::bad(words::Words::of(asked.language).first_run.differ.clone()));
+        return Err(Problem::bad(Shared::of(asked.language).people.differ.clone()));
     }
     let name = asked.name();
     // Asked as at a sign-in, so that guessing is as slow; the session is over with the old password.
-    panel.people.sign_in(&name, &form.old, clock::wall()).await.map_err(refused)?;
-    panel.people.set_password(&name, &form.password).await.map_err(refused)?;
-    panel.people.sign_in(&name, &form.password, clock::wall()).await.map_err(refused)
+    site.people().sign_in(&name, &form.old, clock::wall()).await.map_err(refused)?;
+    site.people().set_password(&name, &form.password).await.map_err(refused)?;
+    site.people().sign_in(&name, &form.password, clock::wall()).await.map_err(refused)
 }
