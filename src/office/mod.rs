@@ -7,4 +7,5 @@
 //! Not here: what is said on the line and who believes it ([`crate::link`]), connections and sessions of people
 //! ([`crate::web`]).
 
+pub mod assess;
 pub mod store;
