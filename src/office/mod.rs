@@ -8,4 +8,24 @@
 //! ([`crate::web`]).
 
 pub mod assess;
+pub mod keys;
 pub mod store;
+pub mod watches;
+
+use crate::web::People;
+use jiff::tz::TimeZone;
+use keys::Keys;
+use std::{path::PathBuf, sync::Arc};
+use store::Store;
+use watches::Watches;
+
+/// What every part of one office process shares; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Office {
+    pub(in crate::office) store: Store,
+    pub(in crate::office) keys: Arc<Keys>,
+    pub(in crate::office) watches: Watches,
+    pub(in crate::office) people: Arc<People>,
+    pub(in crate::office) zone: TimeZone,
+    pub(in crate::office) home: PathBuf,
+}

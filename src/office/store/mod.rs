@@ -10,8 +10,13 @@
 //!
 //! Not here: what the documents say ([`crate::link`]), which of them a station gets.
 
+mod stations;
 #[cfg(test)]
 pub(in crate::office) mod tests;
+mod trust;
+
+pub use stations::{Station, StationState};
+pub use trust::About;
 
 use crate::clock;
 use sqlx::{

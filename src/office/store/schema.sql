@@ -8,6 +8,7 @@ CREATE TABLE office (
     id         BIGINT PRIMARY KEY CHECK (id = 1),
     name       TEXT   NOT NULL,
     division   TEXT   NOT NULL,           -- digits that mean something
+    zone       TEXT   NOT NULL,           -- as `Asia/Shanghai`
     generation BIGINT NOT NULL,           -- the root's
     revision   BIGINT NOT NULL
 );
@@ -24,28 +25,32 @@ CREATE TABLE station (
     name           TEXT   NOT NULL,
     public_key     TEXT   NOT NULL,
     division       TEXT   NOT NULL,
-    groups         TEXT   NOT NULL,       -- names
+    groups         TEXT   NOT NULL,       -- names, a JSON list
     state          TEXT   NOT NULL,       -- pending, active, revoked
     asked          BIGINT NOT NULL,
     confirmed      BIGINT,
     place          TEXT,                  -- the place's envelope, once confirmed
     plan           TEXT,                  -- the plan's envelope, once there is one
     plan_revision  BIGINT NOT NULL,       -- the plan's, 0 before the first
-    wants          BIGINT NOT NULL,       -- the office's revision at which place or plan last changed
+    wants          BIGINT NOT NULL,       -- the office's revision at which place, plan, key or state last changed
+    next_key       TEXT,                  -- of a machine that asks to take this one's place: a clerk has to agree
+    code           TEXT,                  -- the hash of the code by which it last asked
     heard          BIGINT,                -- the last word from it
     sounded        BIGINT,                -- the end of the last announcement that was heard at it
     up             BIGINT NOT NULL,       -- 1 while a watch of it is open
     node           TEXT                   -- at which office process
 );
+CREATE INDEX station_wants ON station (wants);
 
 -- Codes that let a station in, known by their hash.
 CREATE TABLE enrol_code (
-    hash     TEXT   PRIMARY KEY,          -- sha256 of the code as it is read out, without spaces, capital letters
-    division TEXT   NOT NULL,
-    name     TEXT   NOT NULL,             -- what the clerk calls the village
-    made_by  TEXT   NOT NULL,
-    expires  BIGINT NOT NULL,
-    used_by  TEXT                         -- the station
+    hash      TEXT   PRIMARY KEY,         -- sha256 of the code as it is read out, without spaces, capital letters
+    division  TEXT   NOT NULL,
+    name      TEXT   NOT NULL,            -- what the clerk calls the village; empty where each station names itself
+    made_by   TEXT   NOT NULL,
+    expires   BIGINT NOT NULL,
+    uses      BIGINT NOT NULL,            -- so many stations may still ask by it
+    automatic BIGINT NOT NULL             -- 1 where they are taken in without a clerk: for trying things out
 );
 
 -- Coming and going, changes only.
@@ -56,13 +61,32 @@ CREATE TABLE presence (
     PRIMARY KEY (station, at, up)
 );
 
+-- The office processes: one that was not seen for a minute is gone, and the watches at it with it.
+CREATE TABLE node (
+    id   TEXT   PRIMARY KEY,
+    seen BIGINT NOT NULL
+);
+
 -- What a station last said of itself.
 CREATE TABLE reported (
     station  TEXT   PRIMARY KEY,
     sequence BIGINT NOT NULL,
     document TEXT   NOT NULL,
-    at       BIGINT NOT NULL              -- by the office's clock
+    at       BIGINT NOT NULL,             -- by the office's clock
+    ahead    BIGINT NOT NULL              -- 1 where it has seen what this office does not know to have said
 );
+
+-- Every document that a station did not accept.
+CREATE TABLE rejected (
+    station TEXT   NOT NULL,
+    sha256  TEXT   NOT NULL,              -- of its text
+    at      BIGINT NOT NULL,              -- by the station's clock
+    kind    TEXT,                         -- what it claimed to be
+    why     TEXT   NOT NULL,
+    came    BIGINT NOT NULL,              -- by the office's clock
+    PRIMARY KEY (station, sha256, at)
+);
+CREATE INDEX rejected_came ON rejected (came);
 
 -- How far the office holds each journal of a station.
 CREATE TABLE journal (
@@ -172,6 +196,7 @@ CREATE TABLE command (
     made_by   TEXT   NOT NULL
 );
 CREATE INDEX command_not_after ON command (not_after);
+CREATE INDEX command_revision ON command (revision);
 CREATE UNIQUE INDEX command_counter ON command (kid, counter);
 CREATE TABLE command_station (
     command TEXT   NOT NULL,

@@ -49,7 +49,8 @@ async fn number(store: &Store, query: &'static str) -> i64 {
 
 /// The row that setting an office up leaves.
 async fn set_up(store: &Store) {
-    let office = "INSERT INTO office (id, name, division, generation, revision) VALUES (1, '青石镇', '3301', 1, 0)";
+    let office = "INSERT INTO office (id, name, division, zone, generation, revision) \
+                  VALUES (1, '青石镇', '3301', 'Asia/Shanghai', 1, 0)";
     let mut tx = store.begin().await.unwrap();
     sqlx::query(office).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
@@ -61,7 +62,7 @@ async fn a_store_opens_in_a_folder_with_a_chinese_name_and_again() {
     std::fs::create_dir_all(&folder).unwrap();
     for _ in 0..2 {
         let store = Store::in_folder(&folder).await.unwrap();
-        assert_eq!(number(&store, "SELECT count(*) FROM sqlite_master WHERE type = 'table'").await, 17);
+        assert_eq!(number(&store, "SELECT count(*) FROM sqlite_master WHERE type = 'table'").await, 19);
     }
     assert!(folder.join("office.db").exists());
 }
