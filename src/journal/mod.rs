@@ -97,6 +97,11 @@ fn self_test(row: &sqlx::sqlite::SqliteRow) -> Result<SelfTest, JournalError> {
     Ok(SelfTest { at, device: row.try_get(1)?, fault })
 }
 
+/// Returns the station's key, which is made where there is none yet.
+pub fn station_key(data: &Path) -> Result<SigningKey, JournalError> {
+    sign::station_key(data)
+}
+
 /// The station's journal, open for writing. Every `Ok` is durable.
 #[derive(Debug)]
 pub struct Journal {

@@ -87,6 +87,11 @@ impl Documents {
         self.staged.iter().map(wait).collect()
     }
 
+    /// Sounds of plans that wait.
+    pub(super) fn staged_sounds(&self) -> impl Iterator<Item = BlobId> {
+        self.staged.values().flat_map(|plan| plan.sounds.keys().copied())
+    }
+
     pub(super) fn rejected(&self) -> Vec<Rejected> {
         self.rejected.iter().cloned().collect()
     }

@@ -141,6 +141,11 @@ impl Link {
         &self.pinned
     }
 
+    /// Sounds that plans wait for, or that came for them: what is not thrown away.
+    pub fn staged_sounds(&self) -> impl Iterator<Item = super::BlobId> {
+        self.documents.staged_sounds()
+    }
+
     /// Whether the office is heard at this moment.
     pub fn is_up(&self) -> bool {
         self.watch.is_up()
