@@ -8,6 +8,7 @@
 //! ([`crate::web`]).
 
 pub mod assess;
+pub mod campaign;
 pub mod keys;
 pub mod store;
 pub mod watches;

@@ -177,6 +177,7 @@ CREATE TABLE campaign_version (
     document TEXT   NOT NULL,
     made_by  TEXT   NOT NULL,
     at       BIGINT NOT NULL,
+    went_out BIGINT,                      -- when it first went to all it is meant for; none where it never did
     PRIMARY KEY (campaign, version)
 );
 
@@ -193,7 +194,9 @@ CREATE TABLE command (
     title     TEXT   NOT NULL,
     targets   TEXT   NOT NULL,
     envelope  TEXT   NOT NULL,
-    made_by   TEXT   NOT NULL
+    made_by   TEXT   NOT NULL,
+    note      TEXT   NOT NULL,            -- for the office's own record
+    all_clear TEXT                        -- what was prepared to be said when it is over; unsigned
 );
 CREATE INDEX command_not_after ON command (not_after);
 CREATE INDEX command_revision ON command (revision);
