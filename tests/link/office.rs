@@ -43,6 +43,24 @@ pub struct Office {
     pub restored: bool,
 }
 
+/// What a command of [`Office::strays`] differs in.
+pub struct Stray {
+    /// For which station it is.
+    pub to: StationId,
+    /// How long ago it was signed, in ms.
+    pub age: u64,
+    /// One that was used before.
+    pub counter: Option<u64>,
+    /// Whose key.
+    pub kid: &'static str,
+    pub seed: u8,
+}
+
+fn name(dice: &mut Dice) -> CommandId {
+    let random = (u128::from(dice.next()) << 64 | u128::from(dice.next())) & !(0xf << 76) & !(0xc << 60);
+    CommandId::try_from(uuid::Uuid::from_u128(random | 0x7 << 76 | 0x8 << 60)).unwrap()
+}
+
 pub fn signer(kid: &str, seed: u8) -> Signer {
     Signer { kid: kid.to_owned().try_into().unwrap(), key: SigningKey::from_bytes(&[seed; 32]) }
 }
@@ -189,8 +207,6 @@ impl Office {
         let counter = self.disk.counters.entry(signer.kid.to_string()).or_default();
         *counter += 1;
         let lives = [60_000, 600_000, 1_700_000][usize::try_from(dice.below(3)).unwrap()];
-        let random = (u128::from(dice.next()) << 64 | u128::from(dice.next())) & !(0xf << 76) & !(0xc << 60);
-        let id = uuid::Uuid::from_u128(random | 0x7 << 76 | 0x8 << 60);
         let stations: Vec<_> = self.disk.places.keys().filter(|_| !dice.one_in(4)).collect();
         let targets = match dice.below(3) {
             0 => serde_json::json!({ "stations": stations }),
@@ -198,7 +214,7 @@ impl Office {
         };
         let older = self.disk.commands.keys().next_back().copied();
         let command = Command {
-            id: CommandId::try_from(id).unwrap(),
+            id: name(dice),
             generation: self.disk.root.generation,
             counter: *counter,
             issued,
@@ -212,6 +228,27 @@ impl Office {
         let issued = Issued::read(envelope.text()).unwrap();
         self.disk.commands.insert(issued.id, (issued.clone(), Receipts::default()));
         issued
+    }
+
+    /// A command that the office has no note of, by one of its keys or by somebody else's.
+    pub fn strays(&mut self, dice: &mut Dice, truth: u64, op: Op, stray: &Stray) -> Issued {
+        let counter = self.disk.counters.entry(stray.kid.to_owned()).or_default();
+        *counter += 1;
+        let counter = stray.counter.unwrap_or(*counter);
+        let issued = self.now(truth).as_millisecond() - i64::try_from(stray.age).unwrap();
+        let command = Command {
+            id: name(dice),
+            generation: self.disk.root.generation,
+            counter,
+            issued: Timestamp::from_millisecond(issued).unwrap(),
+            not_after: Timestamp::from_millisecond(issued + 600_000).unwrap(),
+            targets: serde_json::from_value(serde_json::json!({ "stations": [stray.to] })).unwrap(),
+            operator: "王主任".into(),
+            supersedes: BTreeSet::new(),
+            op,
+        };
+        let envelope = Envelope::of(Kind::Command, &command, &[signer(stray.kid, stray.seed)]).unwrap();
+        Issued::read(envelope.text()).unwrap()
     }
 
     pub fn desired(&self) -> Revision {

@@ -2,16 +2,16 @@
 
 use super::{
     Dice,
-    office::Office,
+    office::{Office, Stray},
     village::{Boot, Disk, Village},
 };
 use dalaba::{
     link::{
-        BlobId, CommandId, Op, State, StationId, Targets,
+        BlobId, CommandId, Envelope, Op, Refused, State, StationId, Targets,
         command::{Audio, Speech},
         journal::{Batch, Turned},
         office::come_back_within,
-        protocol::WatchEvent,
+        protocol::{Envelopes, WatchEvent},
         station::{Action, Alarm, Answer, Call, Change, Errand, Event, Held, Kept, RequestId},
     },
     outcome::Outcome,
@@ -53,10 +53,11 @@ pub enum Fault {
     Rotate,
     Busy,
     WrongSound,
+    Relay,
 }
 
 impl Fault {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Loss,
         Self::Cut,
         Self::LongCut,
@@ -73,6 +74,7 @@ impl Fault {
         Self::Rotate,
         Self::Busy,
         Self::WrongSound,
+        Self::Relay,
     ];
 
     pub fn name(self) -> &'static str {
@@ -93,6 +95,7 @@ impl Fault {
             Self::Rotate => "rotate",
             Self::Busy => "busy",
             Self::WrongSound => "wrong-sound",
+            Self::Relay => "relay",
         }
     }
 }
@@ -163,6 +166,10 @@ pub struct World {
     issued: BTreeMap<CommandId, (Timestamp, Targets)>,
     /// Envelopes that went over the line.
     recorded: Vec<String>,
+    /// Every plan that a station was ever to have, oldest first.
+    plans: BTreeMap<StationId, Vec<String>>,
+    /// What a hostile relay passed on, with its name and the reasons for which it may be refused.
+    hostile: BTreeMap<BlobId, (&'static str, &'static [&'static str])>,
     /// The highest root and generation that any station has.
     roots: (u64, u64),
     wrong: Vec<String>,
@@ -200,6 +207,8 @@ impl World {
             healing: false,
             issued: BTreeMap::new(),
             recorded: Vec::new(),
+            plans: BTreeMap::new(),
+            hostile: BTreeMap::new(),
             roots: (1, 1),
             wrong: Vec::new(),
             happened: BTreeMap::new(),
@@ -266,10 +275,11 @@ impl World {
     fn step(&mut self, next: Next) {
         match next {
             Next::Wake(village, life) => {
-                if self.villages[village].life == life {
+                // An alarm clock that was set to another time meanwhile does not ring.
+                if self.villages[village].life == life && self.villages[village].wake == self.now {
                     self.villages[village].wake = u64::MAX;
+                    self.tell(village, life, Event::Woke);
                 }
-                self.tell(village, life, Event::Woke);
             }
             Next::Comes(village, life, event) => self.tell(village, life, event),
             Next::Arrives(village, life, id, asked) => self.serve(village, life, id, asked.0, asked.1),
@@ -581,11 +591,18 @@ impl World {
                 return self.after(wait, Next::Beats(at, id));
             }
             Call::Trust { from } => Answer::Envelopes(self.office.trust(from)),
-            Call::Desired => Answer::Envelopes(self.office.wanted(&name)),
+            Call::Desired => Answer::Envelopes(self.wanted(&name)),
             Call::Time { nonce } => Answer::Envelopes(self.office.time(&nonce, self.now)),
             Call::Report(reported) => {
                 let why: Vec<_> = reported.rejected.iter().map(|rejected| rejected.why.clone()).collect();
                 self.note(|| format!("{at} reports {:?}, refused {why:?}", reported.in_force));
+                for rejected in &reported.rejected {
+                    if let Some((what, reasons)) = self.hostile.get(&rejected.sha256).copied() {
+                        let why = reason(&rejected.why);
+                        self.happens(what);
+                        self.must(reasons.contains(&why.as_str()), || format!("{what} is refused as {why}"));
+                    }
+                }
                 Answer::Done
             }
             Call::Blob { blob, from, bytes } => self.transfer(at, blob, from, bytes),
@@ -675,8 +692,9 @@ impl World {
         self.office.publish(&mut self.dice, self.now);
         let revision = self.office.desired();
         self.note(|| format!("the office publishes {revision:?}"));
-        for plan in self.office.disk.plans.values() {
+        for (name, plan) in &self.office.disk.plans {
             self.recorded.push(plan.text().to_owned());
+            self.plans.entry(name.clone()).or_default().push(plan.text().to_owned());
         }
         self.tell_watches(&|office, _| Some(WatchEvent::Revision { desired: office.desired() }));
     }
@@ -797,6 +815,7 @@ impl World {
                 bytes[index] = b'A' + u8::try_from(self.dice.below(26)).unwrap();
                 self.inject(at, String::from_utf8(bytes).unwrap());
             }
+            Fault::Relay => self.relays(at),
             Fault::Rotate => {
                 if self.now < self.office_down || self.office.restored {
                     return;
@@ -878,6 +897,81 @@ impl World {
         let Some(watching) = self.watches.get(&at).copied() else { return };
         let event = Event::Watched(watching.id, WatchEvent::Command { envelope });
         self.after(1, Next::Comes(at, watching.life, event));
+    }
+
+    /// What a station should have; from a relay, what it should have had before.
+    fn wanted(&mut self, name: &StationId) -> Envelopes {
+        let mut wanted = self.office.wanted(name);
+        if self.faults.contains(&Fault::Relay) && !self.healing && self.dice.one_in(3) {
+            let before = self.plans.get(name).and_then(|plans| plans.len().checked_sub(2).map(|at| plans[at].clone()));
+            if let Some(before) = before {
+                // The last two where it also came as a command, at this station or another.
+                let reasons = &[
+                    "old-revision",
+                    "same-revision",
+                    "old-generation",
+                    "newer-generation",
+                    "unknown-key",
+                    "revoked",
+                    "time-unknown",
+                    "malformed",
+                    "not-for-this-station",
+                ];
+                self.hostile.insert(BlobId::of(before.as_bytes()), ("rolled-back", reasons));
+                wanted.envelopes.truncate(1);
+                wanted.envelopes.push(before);
+            }
+        }
+        wanted
+    }
+
+    /// A relay, which sees everything and signs nothing, passes on what it should not.
+    fn relays(&mut self, at: usize) {
+        let name = self.villages[at].name.clone();
+        let other = self.office.disk.places.keys().find(|other| **other != name).unwrap().clone();
+        // One that is under way here; of the others only the name is kept.
+        let known = self.villages[at].disk.kept.orders.values().find_map(|order| {
+            let envelope = order.envelope.as_ref().filter(|_| order.by.as_str() == "emergency")?;
+            let envelope = Envelope::read(envelope.as_bytes()).unwrap();
+            serde_json::from_slice::<serde_json::Value>(envelope.payload()).unwrap()["counter"].as_u64()
+        });
+        let op = Op::Emergency(self.speech());
+        let mut stray = Stray { to: name, age: 0, counter: None, kid: "emergency", seed: 4 };
+        let (what, reasons): (_, &[_]) = match self.dice.below(6) {
+            0 => ("truncated", &["malformed"]),
+            1 => ("altered", &["forged"]),
+            2 => {
+                (stray.kid, stray.seed) = ("emergency-2", 44);
+                ("unlisted", &["unknown-key"])
+            }
+            3 => {
+                stray.to = other;
+                ("re-aimed", &["not-for-this-station"])
+            }
+            4 => {
+                stray.age = 2 * HOUR;
+                ("expired-command", &["expired", "time-unknown", "old-generation", "newer-generation"])
+            }
+            _ => {
+                let Some(known) = known else { return };
+                stray.counter = Some(known);
+                ("replayed", &["replayed", "time-unknown", "old-generation", "newer-generation"])
+            }
+        };
+        let issued = self.office.strays(&mut self.dice, self.now, op, &stray);
+        self.issued.insert(issued.id, (issued.not_after, issued.targets.clone()));
+        let mut envelope = issued.envelope;
+        match what {
+            "truncated" => envelope.truncate(usize::try_from(self.dice.below(envelope.len() as u64)).unwrap()),
+            "altered" => {
+                let middle = envelope.len() / 2;
+                let other = if envelope.as_bytes()[middle] == b'A' { "B" } else { "A" };
+                envelope.replace_range(middle..=middle, other);
+            }
+            _ => {}
+        }
+        self.hostile.insert(BlobId::of(envelope.as_bytes()), (what, reasons));
+        self.inject(at, envelope);
     }
 
     /// A number above those that are known, and above those that a restored office forgot: nobody may have heard of them
@@ -974,6 +1068,11 @@ impl World {
             self.wrong.extend(wrong);
         }
     }
+}
+
+/// The name by which a reason travels.
+fn reason(why: &Refused) -> String {
+    serde_json::to_value(why).unwrap()["reason"].as_str().unwrap().to_owned()
 }
 
 fn untold(kept: &Kept) -> Kept {

@@ -25,6 +25,9 @@ use std::{
 const REJECTED: usize = 20;
 /// As many documents as an answer may hold.
 const MOST_ENVELOPES: usize = 64;
+/// What the station should have is asked for again after so long, even if the office says nothing new: whoever answered
+/// last may have answered with what was right before.
+const STALE: Duration = Duration::from_secs(3600);
 /// How often the time is asked for while it is known.
 const TIME: Duration = Duration::from_secs(1800);
 
@@ -37,6 +40,8 @@ pub(super) struct Documents {
     wanted: Option<Revision>,
     fetched: Option<Revision>,
     asking: Option<Revision>,
+    /// Until then what was fetched counts, since boot.
+    fresh: Duration,
     /// Plans that wait for sounds.
     staged: BTreeMap<Source, Staged>,
     /// Sounds that are looked for; none where it is not known yet how much is here.
@@ -68,10 +73,16 @@ impl Documents {
         self.wanted = Some(wanted);
     }
 
+    /// Whether what the station should have is to be asked for, by then.
+    fn asks(&self, now: Duration) -> bool {
+        self.wanted.is_some() && (self.wanted != self.fetched || now >= self.fresh)
+    }
+
     pub(super) fn wake(&self) -> Option<Duration> {
-        let asks = self.wanted.is_some() && self.wanted != self.fetched;
         let fetches = self.missing.values().any(|missing| missing.here.is_some());
-        [self.lane.wake(asks), self.blobs.wake(fetches)].into_iter().flatten().min()
+        let asks = if self.asks(Duration::ZERO) { Duration::ZERO } else { self.fresh };
+        let asks = self.lane.wake(self.wanted.is_some()).map(|at| at.max(asks));
+        [asks, self.blobs.wake(fetches)].into_iter().flatten().min()
     }
 
     pub(super) fn lane_mut(&mut self) -> &mut Lane {
@@ -99,9 +110,7 @@ impl Documents {
 
 impl Link {
     pub(super) fn ask_documents(&mut self, now: Now) {
-        let documents = &self.documents;
-        if documents.wanted.is_some() && documents.wanted != documents.fetched && documents.lane.is_free(now.since_boot)
-        {
+        if self.documents.asks(now.since_boot) && self.documents.lane.is_free(now.since_boot) {
             self.documents.asking = self.documents.wanted;
             let id = self.ask(Call::Desired);
             self.documents.lane.sent(id, now.since_boot);
@@ -129,6 +138,7 @@ impl Link {
                     self.documents.lane.succeeded();
                     if self.take_desired(now, envelopes) {
                         self.documents.fetched = self.documents.asking;
+                        self.documents.fresh = now.since_boot + STALE;
                     } else {
                         self.documents.lane.failed(now.since_boot, None, random);
                     }

@@ -89,6 +89,12 @@ impl Rig {
         self.say(WatchEvent::Hello { desired, root, time: String::new(), journal, heartbeat_s: 25 });
     }
 
+    /// Keeps the line alive, or opens another.
+    fn greet_again(&mut self) {
+        self.wait(0);
+        self.greet(0, 4);
+    }
+
     fn order(&mut self, document: &serde_json::Value, kid: &str) {
         let envelope = seal(Kind::Command, document, &[kid]).text().to_owned();
         self.say(WatchEvent::Command { envelope });
@@ -214,6 +220,19 @@ fn the_office_says_when_to_come_back() {
     assert!(rig.take("watch").is_none());
     rig.wait(1);
     assert_ne!(rig.watch(), watch);
+}
+
+#[test]
+fn what_a_station_should_have_is_asked_for_again_every_hour() {
+    let mut rig = Rig::open();
+    // A relay answers with what is in force already.
+    rig.answer("desired", envelopes(&[]));
+    for seconds in [3599, 1] {
+        assert!(rig.take("desired").is_none());
+        rig.wait(seconds);
+        rig.greet_again();
+    }
+    assert!(rig.take("desired").is_some());
 }
 
 #[test]
