@@ -9,6 +9,7 @@
 
 pub mod assess;
 pub mod campaign;
+pub mod intake;
 pub mod keys;
 pub mod store;
 pub mod watches;

@@ -41,7 +41,8 @@ while read -r name; do
 done
 "#;
 
-struct Server {
+/// A server of one's own, for a test that treats it badly; others share one through [`fresh`].
+pub struct Server {
     folder: String,
     asks: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -49,7 +50,8 @@ struct Server {
 }
 
 impl Server {
-    fn launch() -> Self {
+    /// Starts it, and waits until it answers.
+    pub fn launch() -> Self {
         let mut shell = Command::new("sh");
         if rustix::process::geteuid().is_root() {
             shell = Command::new("setpriv");
@@ -61,6 +63,24 @@ impl Server {
         let mut server = Self { folder: String::new(), asks, answers: BufReader::new(stdout), databases: 0 };
         server.folder = server.answer();
         server
+    }
+
+    /// Returns the address of a database that nobody has used.
+    pub fn fresh(&mut self) -> String {
+        self.databases += 1;
+        let name = format!("office{}", self.databases);
+        self.ask(&name);
+        format!("postgres://office@localhost/{name}?host={}", self.folder)
+    }
+
+    /// Kills every process of the server at once.
+    pub fn kill(&mut self) {
+        self.ask("kill");
+    }
+
+    /// Starts it again.
+    pub fn start(&mut self) {
+        self.ask("start");
     }
 
     fn ask(&mut self, word: &str) {
@@ -76,23 +96,8 @@ impl Server {
     }
 }
 
-fn server() -> std::sync::MutexGuard<'static, Server> {
-    static SERVER: OnceLock<Mutex<Server>> = OnceLock::new();
-    SERVER.get_or_init(|| Mutex::new(Server::launch())).lock().unwrap()
-}
-
 /// Returns the address of a database that nobody has used. The first call starts the server.
 pub fn fresh() -> String {
-    let mut server = server();
-    server.databases += 1;
-    let name = format!("office{}", server.databases);
-    server.ask(&name);
-    format!("postgres://office@localhost/{name}?host={}", server.folder)
-}
-
-/// Kills every process of the server at once and starts it again. Only for a test binary that runs one test at a time.
-pub fn crash() {
-    let mut server = server();
-    server.ask("kill");
-    server.ask("start");
+    static SERVER: OnceLock<Mutex<Server>> = OnceLock::new();
+    SERVER.get_or_init(|| Mutex::new(Server::launch())).lock().unwrap().fresh()
 }

@@ -6,15 +6,18 @@
 //!
 //! Always true: what changes what some station should have, or what a person decided, is a [`Change`]: it takes the office's
 //! next revision under the lock of the one row of `office`, so that revisions have the order of their commits and whoever
-//! polls "greater than the last" misses none. What comes from stations needs no revision.
+//! polls "greater than the last" misses none. What comes from stations needs no revision. Whoever writes rows of several
+//! stations in one transaction takes them in the order of their ids, so that no two wait for each other.
 //!
 //! Not here: what the documents say ([`crate::link`]), which of them a station gets.
 
+pub(in crate::office) mod journal;
 mod stations;
 #[cfg(test)]
 pub(in crate::office) mod tests;
 mod trust;
 
+pub use journal::Held;
 pub use stations::{Station, StationState};
 pub use trust::About;
 

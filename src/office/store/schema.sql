@@ -94,11 +94,12 @@ CREATE TABLE journal (
     epoch   TEXT   NOT NULL,
     acked   BIGINT NOT NULL,
     head    TEXT   NOT NULL,
-    turned  TEXT,                         -- why the last batch was not taken in; none while it is
+    turned  TEXT,                         -- why the last batch was not taken in, as it was answered; none while it is
     at      BIGINT NOT NULL,              -- of the last batch
     is_current BIGINT NOT NULL,           -- 1 for the journal that the station is known to write
     PRIMARY KEY (station, epoch)
 );
+CREATE UNIQUE INDEX journal_current ON journal (station) WHERE is_current = 1;
 
 -- The station's signature under the last batch of new rows that came on each day: what is up to here, the station wrote.
 -- Kept in the transaction that stores the rows; a day's last batch takes the place of an earlier one of that day.

@@ -143,3 +143,23 @@ async fn revisions_have_the_order_of_their_commits() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_full_disk_is_said_to_be_full_and_what_is_there_can_be_read() {
+    for store in engines().await {
+        set_up(&store).await;
+        // PostgreSQL's disk cannot be filled from here; it says 53100 then.
+        let fill = match store.engine() {
+            Engine::Sqlite => {
+                sqlx::query("PRAGMA max_page_count = 1").execute(&store.writes).await.unwrap();
+                "INSERT INTO root (version, envelope) VALUES (1, hex(randomblob(1000000)))"
+            }
+            Engine::Postgres => "DO $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END $$",
+        };
+        let mut change = store.change().await.unwrap();
+        let error = StoreError::from(sqlx::query(fill).execute(&mut *change.tx).await.unwrap_err());
+        assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+        drop(change);
+        assert_eq!(number(&store, "SELECT revision FROM office").await, 0);
+    }
+}
