@@ -23,6 +23,7 @@ use crate::{
     ingest::BIGGEST_BYTES,
     link::{BlobId, Division, Targets, plan},
     schedule::{ClipPath, Finding, PlayPath, Schedule, Severity, Source, file, is_name},
+    text::Said,
 };
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -101,12 +102,33 @@ pub enum Content {
     Bulletin(Bulletin),
 }
 
-impl Content {
+/// What kind of thing it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CampaignKind {
+    /// Written as a schedule.
+    Campaign,
+    /// Written as the form of a case.
+    Bulletin,
+}
+
+impl CampaignKind {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Campaign, Self::Bulletin];
+
     /// Its word in the table and in JSON.
-    pub fn kind(&self) -> &'static str {
+    pub fn key(self) -> &'static str {
         match self {
-            Self::Campaign { .. } => "campaign",
-            Self::Bulletin(_) => "bulletin",
+            Self::Campaign => "campaign",
+            Self::Bulletin => "bulletin",
+        }
+    }
+
+    /// The kind in the words of whoever reads.
+    pub fn said(self) -> Said {
+        match self {
+            Self::Campaign => Said::new("宣传", "campaign"),
+            Self::Bulletin => Said::new("案例通报", "bulletin"),
         }
     }
 }
@@ -163,6 +185,14 @@ impl Campaign {
         }
     }
 
+    /// Which kind it is.
+    pub fn kind(&self) -> CampaignKind {
+        match self.content {
+            Content::Campaign { .. } => CampaignKind::Campaign,
+            Content::Bulletin(_) => CampaignKind::Bulletin,
+        }
+    }
+
     /// Returns whether its last day has been.
     pub fn is_over(&self, today: Date) -> bool {
         self.until.is_some_and(|until| until < today)
@@ -214,6 +244,11 @@ impl Campaign {
     fn finding(&self, code: &'static str, message: String) -> Finding {
         let file = format!("{}.toml", self.id);
         Finding { file, line: None, column: None, severity: Severity::Error, code, message }
+    }
+
+    /// Says that a sound is not among the office's.
+    pub(super) fn not_uploaded(&self, sound: &Sound) -> Finding {
+        self.finding("clip-not-listed", format!("音频“{}”还没有上传，或不是上传的那个；请重新上传", sound.title))
     }
 
     /// Returns what the schedule plays and the sounds do not hold.

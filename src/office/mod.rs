@@ -9,8 +9,12 @@
 
 pub mod assess;
 pub mod campaign;
+pub mod compose;
+pub mod desk;
 pub mod intake;
 pub mod keys;
+pub mod orders;
+pub mod preview;
 pub mod store;
 pub mod watches;
 

@@ -3,6 +3,7 @@
 use super::super::{Command, CommandId, Envelope, Kind, Place, Refused, State, StationId, Targets};
 use crate::text::Said;
 use jiff::Timestamp;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A command as the office issued it, or passes it on.
@@ -57,6 +58,11 @@ impl Receipts {
         }
     }
 
+    /// Takes what was taken before and kept.
+    pub fn hold(&mut self, station: &StationId, state: State, since: Timestamp) {
+        self.states.insert(station.clone(), (state, since));
+    }
+
     /// How far it is at a station, and since when by that station's clock.
     pub fn state(&self, station: &StationId) -> Option<&(State, Timestamp)> {
         self.states.get(station)
@@ -96,7 +102,7 @@ impl Receipts {
 }
 
 /// How many stations are how far. `online` is the sum of all but `offline`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the states of a command; `waiting` have not answered")]
 pub struct Tally {
     pub online: u32,

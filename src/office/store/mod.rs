@@ -11,13 +11,18 @@
 //!
 //! Not here: what the documents say ([`crate::link`]), which of them a station gets.
 
+mod campaigns;
+mod commands;
 pub(in crate::office) mod journal;
 mod stations;
 #[cfg(test)]
 pub(in crate::office) mod tests;
 mod trust;
 
+pub use campaigns::{Filed, Stored, Version};
+pub use commands::{Ordered, Receipt};
 pub use journal::Held;
+pub(in crate::office) use stations::read;
 pub use stations::{Station, StationState};
 pub use trust::About;
 
@@ -235,6 +240,8 @@ pub enum Deed {
     Restored,
     /// It was taken back.
     Withdrew,
+    /// Plans were signed again, before their time ran out.
+    Renewed,
     /// A command was issued.
     Ordered,
     /// Somebody may use the pages, may do something else there, or may no longer.
@@ -257,6 +264,7 @@ impl Deed {
             Self::Published => "published",
             Self::Restored => "restored",
             Self::Withdrew => "withdrew",
+            Self::Renewed => "renewed",
             Self::Ordered => "ordered",
             Self::People => "people",
             Self::Keys => "keys",

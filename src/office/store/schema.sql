@@ -170,6 +170,7 @@ CREATE TABLE campaign (
     trial     TEXT,                       -- the one station that has it while it is on trial
     version   BIGINT NOT NULL,            -- the one that counts
     published BIGINT,                     -- the version that stations have; none before the first
+    changed   BIGINT NOT NULL,            -- the office's revision at which what stations have of it last changed
     at        BIGINT NOT NULL
 );
 CREATE TABLE campaign_version (
