@@ -6,10 +6,7 @@ use super::{
     Panel,
     day::{self, Moment, State as Stands},
     frame::{self, Frame, Place, query},
-    schedules::{
-        edit::{Torn, cancel},
-        files,
-    },
+    schedules::files,
     words,
 };
 use crate::{
@@ -17,7 +14,11 @@ use crate::{
     daemon::Snapshot,
     outcome::Reason,
     plan::Program,
-    schedule::{Band, Schedule, Severity, Source, file},
+    schedule::{
+        Band, Schedule, Severity, Source,
+        edit::{Torn, cancel},
+        file,
+    },
     text::{Language, day_named},
     web::{Asked, Input, Problem},
 };

@@ -3,6 +3,7 @@
 //! Pure values. Text becomes a [`Schedule`] and its [`Finding`]s in [`mod@file`]; moments are found in [`crate::plan`].
 
 mod announcement;
+pub(crate) mod edit;
 pub mod file;
 mod finding;
 mod rule;

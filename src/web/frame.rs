@@ -44,6 +44,11 @@ impl<W: Texts, P> Frame<W, P> {
         self.words.site().role(role)
     }
 
+    /// Returns whether whoever looks has signed in.
+    pub fn looks(&self) -> bool {
+        self.asked.may(Role::Viewer)
+    }
+
     /// Returns whether whoever looks may do what an operator may.
     pub fn operates(&self) -> bool {
         self.asked.may(Role::Operator)

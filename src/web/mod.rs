@@ -5,6 +5,7 @@
 
 mod answer;
 mod code;
+mod editor;
 mod frame;
 mod guard;
 mod language;
@@ -18,6 +19,7 @@ mod words;
 pub(crate) use answer::session;
 pub use answer::{Asked, Input, Problem, Who, go_to, session_cookie};
 pub(crate) use code::{Code, admit, code as first_run_code};
+pub(crate) use editor::{Parts, press};
 pub(crate) use frame::{Frame, asset, done, html, live, query, style, ticked};
 pub use guard::{Guard, HasToken, guard};
 pub use language::{COOKIE as LANGUAGE, cookie, language};

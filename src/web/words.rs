@@ -1,7 +1,7 @@
 //! Texts that every page server here has in common, one file a language; what differs from one to the other is in the
 //! words of its pages, and a part of them in the form of [`SiteWords`].
 
-use super::{Role, code, people::forms, sign_in};
+use super::{Role, code, editor, people::forms, sign_in};
 use crate::text::Language;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Display, sync::LazyLock};
@@ -14,6 +14,7 @@ pub(crate) struct Words {
     pub sign_in: sign_in::Words,
     pub people: forms::Words,
     pub first_run: code::Words,
+    pub editor: editor::Words,
 }
 
 /// Texts around every page.

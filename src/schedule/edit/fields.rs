@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 /// Values by the name of their field.
-pub(in crate::panel) type Fields = BTreeMap<String, String>;
+pub(crate) type Fields = BTreeMap<String, String>;
 
 /// How a field is written in the text.
 #[derive(Clone, Copy)]
@@ -56,17 +56,17 @@ const RULE: [(&str, Form); 10] = [
 ];
 
 /// The days of the week as `on` names them.
-pub(in crate::panel) const WEEK: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+pub(crate) const WEEK: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 /// The sets that `on` writes as a table.
 const SETS: [&str; 4] = ["lunar", "lunar-day-ends", "terms", "dates"];
 
 /// Returns every field of a text.
-pub(in crate::panel) fn read(text: &str) -> Result<Fields, Torn> {
+pub(crate) fn read(text: &str) -> Result<Fields, Torn> {
     document(text).map(|document| fields(&document))
 }
 
 /// Puts the fields that differ into the text. A field that the text has no place for is passed over.
-pub(in crate::panel) fn write(text: &str, wanted: &Fields) -> Result<String, Torn> {
+pub(crate) fn write(text: &str, wanted: &Fields) -> Result<String, Torn> {
     edit(text, |document| {
         let known = fields(document);
         let differs = |name: &str| {
@@ -105,7 +105,7 @@ pub(in crate::panel) fn write(text: &str, wanted: &Fields) -> Result<String, Tor
 }
 
 /// Adds an announcement that plays nothing yet; the findings ask for what it lacks.
-pub(in crate::panel) fn add_announcement(text: &str, name: &str, title: &str) -> Result<String, Torn> {
+pub(crate) fn add_announcement(text: &str, name: &str, title: &str) -> Result<String, Torn> {
     edit(text, |document| {
         let fresh = || {
             let mut parent = Table::new();
@@ -126,7 +126,7 @@ pub(in crate::panel) fn add_announcement(text: &str, name: &str, title: &str) ->
 }
 
 /// Adds a rule without a time for an announcement.
-pub(in crate::panel) fn add_rule(text: &str, play: &str) -> Result<String, Torn> {
+pub(crate) fn add_rule(text: &str, play: &str) -> Result<String, Torn> {
     edit(text, |document| {
         let mut table = Table::new();
         table.insert("play", toml_edit::value(play));
@@ -136,12 +136,12 @@ pub(in crate::panel) fn add_rule(text: &str, play: &str) -> Result<String, Torn>
 }
 
 /// Takes a rule away.
-pub(in crate::panel) fn remove_rule(text: &str, index: usize) -> Result<String, Torn> {
+pub(crate) fn remove_rule(text: &str, index: usize) -> Result<String, Torn> {
     edit(text, |document| take_away(document, "rule", index))
 }
 
 /// Takes an announcement away, with its rules and its part in overrides.
-pub(in crate::panel) fn remove_announcement(text: &str, name: &str) -> Result<String, Torn> {
+pub(crate) fn remove_announcement(text: &str, name: &str) -> Result<String, Torn> {
     edit(text, |document| {
         let gone = document.get_mut("announcement").and_then(Item::as_table_like_mut).and_then(|all| all.remove(name));
         if let Some(Item::Table(gone)) = &gone {

@@ -2,8 +2,8 @@
 //!
 //! Pure: text in, text out. Whether the new text says something sensible is for [`crate::schedule::file`] to find.
 
-pub(in crate::panel) mod cancel;
-pub(in crate::panel) mod fields;
+pub(crate) mod cancel;
+pub(crate) mod fields;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +12,7 @@ use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 /// A text whose structure must be put right by hand first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::panel) struct Torn;
+pub(crate) struct Torn;
 
 /// Lets `change` work on the text's tables.
 fn edit(text: &str, change: impl FnOnce(&mut DocumentMut)) -> Result<String, Torn> {
@@ -27,7 +27,7 @@ fn document(text: &str) -> Result<DocumentMut, Torn> {
 }
 
 /// Returns what came back from a form as a text like `before`: a browser ends every line in its own way.
-pub(in crate::panel) fn as_before(before: Option<&str>, sent: &str) -> String {
+pub(crate) fn as_before(before: Option<&str>, sent: &str) -> String {
     let sent = plain(sent);
     before.map_or_else(|| sent.clone(), |before| keep(before, &sent))
 }

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use toml_edit::{Array, Datetime, Item, Table, TableLike, Value, value};
 
 /// Cancels an announcement, or everything without a name, on `date`.
-pub(in crate::panel) fn cancel(text: &str, date: Date, name: Option<&str>, note: &str) -> Result<String, Torn> {
+pub(crate) fn cancel(text: &str, date: Date, name: Option<&str>, note: &str) -> Result<String, Torn> {
     edit(text, |document| {
         let mut of_day = tables(document, "override").into_iter().filter(|table| is_of(*table, date));
         let is_so = of_day.any(|table| match cancelled(table) {
@@ -44,7 +44,7 @@ pub(in crate::panel) fn cancel(text: &str, date: Date, name: Option<&str>, note:
 }
 
 /// Lets an announcement, or everything without a name, play on `date` again. `all` are the names of the file.
-pub(in crate::panel) fn restore(text: &str, date: Date, name: Option<&str>, all: &[&str]) -> Result<String, Torn> {
+pub(crate) fn restore(text: &str, date: Date, name: Option<&str>, all: &[&str]) -> Result<String, Torn> {
     edit(text, |document| {
         for index in (0..tables(document, "override").len()).rev() {
             let table = tables(document, "override")[index];
