@@ -14,6 +14,7 @@ pub mod desk;
 pub mod intake;
 pub mod keys;
 pub mod orders;
+mod pages;
 pub mod preview;
 pub mod store;
 pub mod watches;

@@ -13,6 +13,7 @@
 
 mod campaigns;
 mod commands;
+mod glance;
 pub(in crate::office) mod journal;
 mod stations;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod trust;
 
 pub use campaigns::{Filed, Stored, Version};
 pub use commands::{Ordered, Receipt};
+pub use glance::{JournalOf, LastWord, Played, ReceiptOf, Record, RejectedBy, Turn};
 pub use journal::Held;
 pub(in crate::office) use stations::read;
 pub use stations::{Station, StationState};
