@@ -18,7 +18,7 @@ mod words;
 
 pub(crate) use answer::session;
 pub use answer::{Asked, Input, Problem, Who, go_to, session_cookie};
-pub(crate) use code::{Code, admit, code as first_run_code};
+pub(crate) use code::{Code, admit, code as first_run_code, lead};
 pub(crate) use editor::{Parts, press};
 pub(crate) use frame::{Frame, asset, done, html, live, query, style, ticked};
 pub use guard::{Guard, HasToken, guard};

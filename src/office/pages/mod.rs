@@ -7,6 +7,7 @@
 //!
 //! Not here: what stations ask (`/v1`), connections, sessions, languages ([`crate::web`]).
 
+pub(in crate::office) mod first_run;
 mod frame;
 mod people;
 mod records;
@@ -80,6 +81,7 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
     let pages = Pages { office, code, reports: stations::Reports::default() };
     // Whoever comes; a handler that shows more than a form says to whom.
     let anybody = Router::new()
+        .route("/first-run", get(first_run::page::<Pages>).post(first_run::finish::<Pages>))
         .route("/first-run/code", post(web::first_run_code::<Pages>))
         .route("/sign-in", get(sign_in::page::<Pages>).post(sign_in::sign_in::<Pages>))
         .route("/sign-out", post(sign_in::sign_out::<Pages>))

@@ -1,6 +1,6 @@
 //! Every text of the office's pages, one file a language; each page names its own part.
 
-use super::{frame, people, records, station, stations};
+use super::{first_run, frame, people, records, station, stations};
 use crate::{
     text::Language,
     web::{SiteWords, Texts, read_words},
@@ -18,6 +18,7 @@ pub(super) struct Words {
     pub station: station::Words,
     pub people: people::Words,
     pub records: records::Words,
+    pub first_run: first_run::Words,
 }
 
 static CHINESE: LazyLock<Words> = LazyLock::new(|| read_words(include_str!("words/zh.toml")));
