@@ -8,6 +8,7 @@
 //! ([`crate::web`]).
 
 pub mod assess;
+pub mod blobs;
 pub mod campaign;
 pub mod compose;
 pub mod desk;
