@@ -14,14 +14,23 @@ use dalaba::{
         store::{Deed, Store, StoreError},
     },
 };
+use ed25519_dalek::VerifyingKey;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 use sqlx::{AnyPool, Row as _};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, env, io, net::SocketAddr, path::Path, process::Stdio, sync::Arc, time::Duration};
 use support::{
     pen::{Pen, entry, missed},
     postgres,
 };
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    sync::watch,
+    task::JoinSet,
+};
 
 /// An office's tables with an intake, and a look into them of one's own.
 struct Office {
@@ -42,7 +51,8 @@ impl Office {
         let store = Store::open(database.as_deref(), folder.path()).await.unwrap();
         let file = format!("sqlite://{}/office.db", folder.path().display());
         let tables = AnyPool::connect(database.as_deref().unwrap_or(&file)).await.unwrap();
-        let office = "INSERT INTO office (id, name, division, generation, revision) VALUES (1, '青石镇', '3301', 1, 0)";
+        let office = "INSERT INTO office (id, name, division, zone, generation, revision)
+            VALUES (1, '青石镇', '3301', 'Asia/Shanghai', 1, 0)";
         sqlx::query(office).execute(&tables).await.unwrap();
         Self { intake: Intake::new(store.clone(), zone()), database, folder, store, tables }
     }
@@ -287,7 +297,7 @@ async fn two_offices_on_one_database_take_the_same_rows_at_once_and_store_each_o
     for office in Office::both().await {
         let second = office.second().await;
         let pens: Vec<_> = (0..6).map(|number| Arc::new(village(&format!("village-{number}"), 900))).collect();
-        let mut uploads = tokio::task::JoinSet::new();
+        let mut uploads = JoinSet::new();
         for pen in &pens {
             for (number, intake) in [&office.intake, &second, &second].into_iter().enumerate() {
                 let (intake, pen) = (intake.clone(), pen.clone());
@@ -333,7 +343,7 @@ async fn what_finds_no_room_is_told_to_come_back_and_everything_arrives() {
     for office in Office::both().await {
         // All at once: more than there is room for.
         let pens: Vec<_> = (0..160).map(|number| Arc::new(village(&format!("village-{number}"), 420))).collect();
-        let mut takes = tokio::task::JoinSet::new();
+        let mut takes = JoinSet::new();
         for pen in &pens {
             let (intake, pen) = (office.intake.clone(), pen.clone());
             takes.spawn(async move { intake.take(&pen.station, &pen.verifying(), pen.batch(1)).await });
@@ -347,4 +357,201 @@ async fn what_finds_no_room_is_told_to_come_back_and_everything_arrives() {
         }
         assert_eq!(office.store.rows().await.unwrap(), 160 * 420);
     }
+}
+
+#[tokio::test]
+async fn a_killed_office_has_every_row_that_it_answered_for_and_each_once() {
+    for office in Office::both().await {
+        let path = office.folder.path().to_owned();
+        kill_while_uploading(office.database.as_deref(), &path, 1, &office).await;
+    }
+}
+
+#[tokio::test]
+async fn two_offices_on_one_database_are_killed_in_turn_and_every_row_is_stored_once() {
+    let database = tokio::task::spawn_blocking(postgres::fresh).await.unwrap();
+    let office = Office::at(Some(database)).await;
+    let path = office.folder.path().to_owned();
+    kill_while_uploading(office.database.as_deref(), &path, 2, &office).await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_killed_is_said_to_be_away_and_has_what_was_answered_for() {
+    let mut server = tokio::task::spawn_blocking(postgres::Server::launch).await.unwrap();
+    let office = Office::at(Some(server.fresh())).await;
+    let pens: Vec<_> = (0..4).map(|number| Arc::new(village(&format!("village-{number}"), 800))).collect();
+    let (count, mut counted) = watch::channel(0);
+    let (state, up) = watch::channel(true);
+    let mut uploads = JoinSet::new();
+    for pen in &pens {
+        let (intake, pen, count, mut up) = (office.intake.clone(), pen.clone(), count.clone(), up.clone());
+        uploads.spawn(async move {
+            let mut acked = 0;
+            while acked < pen.rows() {
+                match intake.take(&pen.station, &pen.verifying(), pen.batch_of(acked + 1, 20)).await {
+                    Ok(taken) => {
+                        count.send_modify(|count| *count += taken.acked - acked);
+                        acked = taken.acked;
+                    }
+                    Err(IntakeError::Store(error)) => {
+                        assert!(matches!(*error, StoreError::Away(_)), "{error:?}");
+                        up.wait_for(|up| *up).await.unwrap();
+                    }
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        });
+    }
+    for kill in 1..=3 {
+        counted.wait_for(|count| *count >= kill * 700).await.unwrap();
+        state.send_replace(false);
+        server = tokio::task::spawn_blocking(move || {
+            server.kill();
+            server.start();
+            server
+        })
+        .await
+        .unwrap();
+        state.send_replace(true);
+    }
+    uploads.join_all().await;
+    for pen in &pens {
+        office.holds_exactly(pen).await;
+    }
+}
+
+/// A batch on its way to an office's process.
+#[derive(Serialize, Deserialize)]
+struct Sent {
+    station: String,
+    key: [u8; 32],
+    batch: Batch,
+}
+
+/// Stations upload through each of so many processes of one office at once, while these are killed in turn.
+async fn kill_while_uploading(database: Option<&str>, folder: &Path, processes: usize, office: &Office) {
+    const STATIONS: usize = 6;
+    const ROWS: i64 = 600;
+    let kills: i64 = env::var("DALABA_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(8);
+    let pens: Vec<_> = (0..STATIONS).map(|number| Arc::new(village(&format!("village-{number}"), ROWS))).collect();
+    let (count, mut counted) = watch::channel(0);
+    let mut children = Vec::new();
+    let mut places = Vec::new();
+    let mut uploads = JoinSet::new();
+    for process in 0..processes {
+        let (child, address) = launch(database, folder).await;
+        let (place, at) = watch::channel(address);
+        children.push(child);
+        places.push(place);
+        for pen in &pens {
+            uploads.spawn(send_all(pen.clone(), at.clone(), count.clone(), 7 + 6 * process));
+        }
+    }
+    let all = ROWS * (STATIONS * processes) as i64;
+    for kill in 1..=kills {
+        let mark = all * kill / (kills + 1);
+        counted.wait_for(|count| *count >= mark).await.unwrap();
+        let victim = usize::try_from(kill).unwrap() % processes;
+        children[victim].kill().await.unwrap();
+        let (child, address) = launch(database, folder).await;
+        children[victim] = child;
+        places[victim].send_replace(address);
+    }
+    uploads.join_all().await;
+    for pen in &pens {
+        office.holds_exactly(pen).await;
+    }
+}
+
+/// Starts a process that takes batches in, and returns where it listens.
+async fn launch(database: Option<&str>, folder: &Path) -> (Child, SocketAddr) {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "an_office_for_the_others_to_kill", "--ignored", "--nocapture"])
+        .env("OFFICE_DATABASE", database.unwrap_or_default())
+        .env("OFFICE_HOME", folder)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if let Some((_, address)) = line.split_once("listens at ") {
+            return (child, address.parse().unwrap());
+        }
+    }
+    panic!("the office ended before it listened");
+}
+
+/// Sends a journal in pieces of so many rows, again where there was no answer. What was answered once is never asked for.
+async fn send_all(pen: Arc<Pen>, mut at: watch::Receiver<SocketAddr>, count: watch::Sender<i64>, rows: usize) {
+    let mut acked = 0;
+    let mut line = None;
+    while acked < pen.rows() {
+        let address = *at.borrow_and_update();
+        match send(&mut line, address, &pen, acked, rows).await {
+            Ok(answer) => {
+                let now: i64 = answer.trim().parse().unwrap_or_else(|_| panic!("{}: {answer}", pen.station));
+                assert!(now > acked, "{}: {now} after {acked}", pen.station);
+                count.send_modify(|count| *count += now - acked);
+                acked = now;
+            }
+            Err(_) => {
+                line = None;
+                at.changed().await.unwrap();
+            }
+        }
+    }
+}
+
+async fn send(
+    line: &mut Option<BufReader<TcpStream>>,
+    address: SocketAddr,
+    pen: &Pen,
+    acked: i64,
+    rows: usize,
+) -> io::Result<String> {
+    let stream = match line {
+        Some(stream) => stream,
+        None => line.insert(BufReader::new(TcpStream::connect(address).await?)),
+    };
+    let batch = pen.batch_of(acked + 1, rows);
+    let sent = Sent { station: pen.station.to_string(), key: pen.verifying().to_bytes(), batch };
+    stream.write_all((serde_json::to_string(&sent).unwrap() + "\n").as_bytes()).await?;
+    let mut answer = String::new();
+    match stream.read_line(&mut answer).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(answer),
+    }
+}
+
+#[tokio::test]
+#[ignore = "the process that other tests start and kill"]
+async fn an_office_for_the_others_to_kill() {
+    let Ok(home) = env::var("OFFICE_HOME") else { return };
+    let database = env::var("OFFICE_DATABASE").ok().filter(|database| !database.is_empty());
+    let store = Store::open(database.as_deref(), Path::new(&home)).await.unwrap();
+    let intake = Intake::new(store, zone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("listens at {}", listener.local_addr().unwrap());
+    let serve = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let intake = intake.clone();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut text = String::new();
+                while stream.read_line(&mut text).await.is_ok_and(|bytes| bytes > 0) {
+                    let sent: Sent = serde_json::from_str(&text).unwrap();
+                    let key = VerifyingKey::from_bytes(&sent.key).unwrap();
+                    let taken = intake.take(&sent.station.try_into().unwrap(), &key, sent.batch).await;
+                    let answer =
+                        taken.map_or_else(|error| format!("{error:?}\n"), |acked| format!("{}\n", acked.acked));
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    text.clear();
+                }
+            });
+        }
+    };
+    // Longer than any test; one that ends otherwise takes this process with it.
+    let _: Result<(), _> = tokio::time::timeout(Duration::from_secs(600), serve).await;
 }
