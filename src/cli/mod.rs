@@ -9,6 +9,7 @@ mod ingest;
 mod journal;
 mod plan;
 mod run;
+mod simulate;
 
 use crate::{
     clock,
@@ -78,6 +79,8 @@ enum Command {
     },
     /// 播出记录
     Journal(journal::Args),
+    /// 模拟许多站点：压测镇中心，或演示
+    Simulate(simulate::Simulate),
     /// 声卡
     Devices(devices::Devices),
     /// The child that plays; started by the daemon.
@@ -126,6 +129,7 @@ async fn asynchronous(command: Command) -> anyhow::Result<u8> {
         Command::Volume(arguments) => control::volume(&arguments).await,
         Command::ConfirmClock(place) => control::post(&place, "/confirm-clock", serde_json::json!({})).await,
         Command::Journal(arguments) => journal::run(arguments).await,
+        Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Speaker | Command::IngestChild { .. } | Command::Ingest { .. } | Command::Devices(_) => {
             unreachable!("these run without this runtime")
         }

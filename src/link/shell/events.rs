@@ -6,13 +6,13 @@
 /// An event that is longer than it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event is longer than {most} bytes")]
-pub(super) struct TooLong {
+pub(crate) struct TooLong {
     most: usize,
 }
 
 /// What came so far.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(crate) struct Events {
     most: usize,
     line: Vec<u8>,
     data: Option<Vec<u8>>,
@@ -22,12 +22,12 @@ pub(super) struct Events {
 
 impl Events {
     /// Takes events of at most so many bytes.
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { most, line: Vec::new(), data: None, returned: false }
     }
 
     /// Takes the next bytes, and hands the data of every event that they complete to `take`.
-    pub(super) fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), TooLong> {
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), TooLong> {
         for &byte in bytes {
             let returned = std::mem::replace(&mut self.returned, byte == b'\r');
             match byte {

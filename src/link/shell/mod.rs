@@ -13,9 +13,10 @@ mod events;
 mod files;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 
 pub use client::{CallError, NoOffice};
+pub(crate) use events::Events;
 pub use files::{Files, FilesError, delivered};
 pub use tls::Pin;
 

@@ -55,10 +55,10 @@ impl std::fmt::Debug for Pin {
 }
 
 /// The key that the office showed last.
-pub(super) type Seen = Arc<Mutex<Option<Pin>>>;
+pub(crate) type Seen = Arc<Mutex<Option<Pin>>>;
 
 /// Returns how to speak to an office with this key; to any, where none is known yet. The key that it shows is put in `seen`.
-pub(super) fn config(pin: Option<Pin>, seen: Seen) -> Result<ClientConfig, rustls::Error> {
+pub(crate) fn config(pin: Option<Pin>, seen: Seen) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let public = match pin {
         Some(_) => Public::new(Arc::clone(&provider)).ok(),

@@ -142,7 +142,7 @@ impl Link {
             return;
         }
         if let WatchEvent::Hello { desired, root, time, journal, .. } = event {
-            self.greeted(now, desired, root, &time, &journal);
+            self.greeted(now, desired, root, (&time, &journal), random);
             return;
         }
         let Stand::Open { heard, .. } = &mut self.watch.stand else {
@@ -165,7 +165,7 @@ impl Link {
     }
 
     /// A hello counts by the signature over its nonce; without one it still says what there is to ask for.
-    fn greeted(&mut self, now: Now, desired: Revision, root: u64, time: &str, journal: &Acked) {
+    fn greeted(&mut self, now: Now, desired: Revision, root: u64, (time, journal): (&str, &Acked), random: Random<'_>) {
         let Stand::Asked { id, nonce, since, .. } = &self.watch.stand else { return };
         let proved = self.office.take(self.pinned.root(), time.as_bytes(), nonce, *since, now.since_boot);
         if !self.watch.is_up() {
@@ -174,7 +174,11 @@ impl Link {
         self.watch.stand = Stand::Open { id: *id, since: *since, heard: now.since_boot };
         self.watch.tries = 0;
         match proved {
-            Ok(()) => self.heard = now.since_boot,
+            Ok(()) => {
+                self.heard = now.since_boot;
+                // The hello said the time. A sharper answer can wait until the others who came back with us are served.
+                self.time.rest(now.since_boot + jitter(u32::MAX, random));
+            }
             Err(why) => self.reject(now, time, why),
         }
         self.root_wanted = self.root_wanted.max(root);
