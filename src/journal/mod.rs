@@ -17,7 +17,7 @@ pub mod totals;
 pub mod xlsx;
 
 pub use restore::{Unfit, examine};
-pub use sign::{NoKey, PublicKey, head_text};
+pub use sign::{NoKey, PublicKey, batch_text, head_text};
 
 use crate::{
     conductor::{Memory, SetVolume, Silence, Tick},
