@@ -320,7 +320,7 @@ async fn take_one(taking: &mut Taking, waiting: &Waiting) -> Result<Result<Acked
                 if current.is_none() && !taking.open(station, &Cursor::new(epoch)).await? {
                     continue;
                 }
-                taking.store(station, &work.batch, ready, now).await?;
+                taking.store(station, &work.key, &work.batch, ready, now).await?;
                 return Ok(Ok(Acked { epoch: epoch.clone(), acked: ready.after.acked }));
             }
             // To be asked for earlier rows is nothing out of the ordinary.

@@ -10,8 +10,10 @@
 mod class;
 mod count;
 pub mod definitions;
+pub mod evidence;
 mod month;
 mod online;
+pub mod xlsx;
 
 pub use class::Class;
 pub use count::{ByReason, Numbers, Tally, by_reason};
@@ -21,6 +23,7 @@ pub use online::Presence;
 use crate::{
     link::{GroupName, StationId},
     plan::instant,
+    text::Language,
 };
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use serde::Serialize;
@@ -103,6 +106,29 @@ pub enum DayState {
     Silent,
     /// It is not over.
     Running,
+}
+
+impl Unplaced {
+    /// In the words of a clerk.
+    pub fn zh(self) -> &'static str {
+        match self {
+            Self::Excused => "免责过半，须核实",
+            Self::Unplanned => "没有应播",
+            Self::Silent => "整月无记录",
+            Self::Revoked => "已注销",
+        }
+    }
+
+    /// The same in the language of whoever reads.
+    pub fn said(self, language: Language) -> &'static str {
+        let english = match self {
+            Self::Excused => "more than half excused: look at it",
+            Self::Unplanned => "nothing planned",
+            Self::Silent => "no record at all",
+            Self::Revoked => "revoked",
+        };
+        language.pick(self.zh(), english)
+    }
 }
 
 impl Record {

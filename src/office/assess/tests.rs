@@ -2,11 +2,11 @@ use super::{count::tests::tally, *};
 use crate::outcome::{Outcome, Reason};
 use jiff::civil::date;
 
-fn zone() -> TimeZone {
+pub(in crate::office) fn zone() -> TimeZone {
     TimeZone::get("Asia/Shanghai").unwrap()
 }
 
-fn november() -> Month {
+pub(in crate::office) fn november() -> Month {
     "2026-11".parse().unwrap()
 }
 
@@ -45,7 +45,7 @@ fn missed(reason: Reason, times: i64) -> Tally {
 }
 
 /// 1 December 2026, noon: November is over.
-fn after() -> Timestamp {
+pub(in crate::office) fn after() -> Timestamp {
     start_of(date(2026, 12, 1)) + jiff::SignedDuration::from_hours(12)
 }
 

@@ -14,7 +14,9 @@ use crate::{
         StationId,
         journal::{Batch, Cursor, Turned},
     },
+    text::hex,
 };
+use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 use std::{
@@ -216,10 +218,11 @@ impl Taking {
         Ok(query.execute(&mut *self.tx).await?.rows_affected() == 1)
     }
 
-    /// Stores what a batch adds.
+    /// Stores what a batch adds, which `key` has signed.
     pub async fn store(
         &mut self,
         station: &StationId,
+        key: &VerifyingKey,
         batch: &Batch,
         ready: &Ready,
         at: Timestamp,
@@ -232,12 +235,13 @@ impl Taking {
         if ready.rows.is_empty() {
             return Ok(());
         }
-        let sign =
-            "INSERT INTO head (station, epoch, date, first, seq, hash, signature) VALUES ($1, $2, $3, $4, $5, $6, $7)
+        let sign = "INSERT INTO head (station, epoch, date, first, seq, hash, signature, key)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
             ON CONFLICT (station, epoch, date) DO UPDATE SET first = excluded.first, seq = excluded.seq,
-                hash = excluded.hash, signature = excluded.signature";
+                hash = excluded.hash, signature = excluded.signature, key = excluded.key";
         let sign = sqlx::query(sign).bind(station.as_str()).bind(&batch.epoch).bind(&*ready.today).bind(batch.from);
-        sign.bind(batch.to).bind(&batch.head).bind(&batch.signature).execute(&mut *self.tx).await?;
+        let sign = sign.bind(batch.to).bind(&batch.head).bind(&batch.signature).bind(hex(key.as_bytes()));
+        sign.execute(&mut *self.tx).await?;
         let mut rest = &ready.rows[..];
         for size in CHUNKS {
             while let Some((chunk, others)) = rest.split_at_checked(size) {

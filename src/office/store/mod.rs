@@ -13,6 +13,7 @@
 
 mod campaigns;
 mod commands;
+mod entries;
 mod glance;
 pub(in crate::office) mod journal;
 mod stations;
@@ -22,6 +23,7 @@ mod trust;
 
 pub use campaigns::{Filed, Stored, Version};
 pub use commands::{Ordered, Receipt};
+pub use entries::{Evidence, Found, Mark, Search, StoredLine};
 pub use glance::{JournalOf, LastWord, Played, ReceiptOf, Record, RejectedBy, Turn};
 pub use journal::Held;
 pub(in crate::office) use stations::read;

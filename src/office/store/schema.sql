@@ -111,6 +111,7 @@ CREATE TABLE head (
     seq       BIGINT NOT NULL,
     hash      TEXT   NOT NULL,
     signature TEXT   NOT NULL,
+    key       TEXT   NOT NULL,            -- by which it is: the station's public key, which may be another one now
     PRIMARY KEY (station, epoch, date)
 );
 
