@@ -14,7 +14,7 @@
 mod bulletin;
 mod standing;
 #[cfg(test)]
-mod tests;
+pub(in crate::office) mod tests;
 
 pub use bulletin::{Bulletin, Days, Weekday};
 pub use standing::{Cannot, Standing, Stands, Step};

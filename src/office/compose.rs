@@ -93,7 +93,7 @@ pub fn compose(out: &BTreeMap<CampaignId, Out>, makeup: &Makeup) -> Result<Compo
     }
     let too_much = |count: usize, most: usize, zh: &str, en: &str| {
         Err(ComposeError::TooMuch(Said::new(
-            format!("这样有的村会有 {count} {zh}，一个村最多 {most}；请先撤回一些过时的"),
+            format!("这样有的村会有 {count} {zh}，一个村最多 {most} {zh}；请先撤回一些过时的"),
             format!(
                 "some station would have {count} {en}, and {most} are the most; withdraw some that are out of date"
             ),

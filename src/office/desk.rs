@@ -5,6 +5,9 @@
 //!
 //! Not here: who may do it (the pages), how far a campaign can be ([`Standing`](super::campaign::Standing)).
 
+#[cfg(test)]
+pub(in crate::office) mod tests;
+
 use super::{
     Office,
     campaign::{Campaign, CampaignId, Cannot, Checked, Standing, Step},

@@ -9,6 +9,8 @@
 //! Not here: who may order what (the pages), what a station makes of it ([`crate::link::station`]).
 
 mod follow;
+#[cfg(test)]
+mod tests;
 
 pub use follow::{AtStation, Followed, Overview};
 

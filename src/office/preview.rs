@@ -6,6 +6,9 @@
 //!
 //! Not here: which stations a step touches ([`super::compose`]).
 
+#[cfg(test)]
+mod tests;
+
 use super::compose::Composition;
 use crate::{
     home::{Texts, assemble},
