@@ -364,14 +364,12 @@ impl Office {
         // A county's plans take the processor for a second or two, and the watches go on meanwhile.
         let sign = move || {
             let sign = |(place, composition): (Place, Arc<Composition>)| {
-                Ok((signing.sign(&composition, &place)?, place.station))
+                let envelope = signing.sign(&composition, &place)?;
+                Ok((place.station, envelope))
             };
-            work.into_iter().map(sign).collect::<Result<Vec<(Envelope, StationId)>, ComposeError>>()
+            work.into_iter().map(sign).collect::<Result<Vec<(StationId, Envelope)>, ComposeError>>()
         };
-        for (envelope, station) in tokio::task::spawn_blocking(sign).await?? {
-            change.keep_plan(&station, envelope.text()).await?;
-        }
-        Ok(())
+        Ok(change.keep_plans(&tokio::task::spawn_blocking(sign).await??).await?)
     }
 
     /// Composes the plan of a station that this change takes in or puts in another place.

@@ -8,7 +8,7 @@ use super::{
     stations::{moment, read},
 };
 use crate::{
-    link::{BlobId, StationId, protocol::Reported},
+    link::{BlobId, Envelope, StationId, protocol::Reported},
     office::{
         campaign::{Campaign, CampaignId, CampaignKind, Standing, Stands},
         compose::Out,
@@ -16,7 +16,11 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::{Row as _, any::AnyRow};
+use sqlx::{
+    Any, Row as _,
+    any::{AnyArguments, AnyRow},
+    query::Query,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A campaign as it is filed.
@@ -48,6 +52,9 @@ pub struct Version {
     /// When it first went to all it is meant for; none where it never did.
     pub went_out: Option<Timestamp>,
 }
+
+/// As many plans as one statement keeps.
+const PLANS: usize = 100;
 
 /// The columns that [`filed`] reads.
 const COLUMNS: &str = "id, kind, title, state, trial, version, published, changed, at";
@@ -210,11 +217,23 @@ impl Change {
         Ok(())
     }
 
-    /// Gives a station that was taken in another plan, under the revision of this change.
-    pub(in crate::office) async fn keep_plan(&mut self, station: &StationId, envelope: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE station SET plan = $2, plan_revision = $3, wants = $3 WHERE id = $1 AND plan_revision < $3";
-        let query = sqlx::query(sql).bind(station.as_str()).bind(envelope).bind(self.revision);
-        query.execute(&mut *self.tx).await?;
+    /// Gives these stations other plans, under the revision of this change. Everybody who would change something waits
+    /// meanwhile, an emergency too, so it is many rows at a time.
+    pub(in crate::office) async fn keep_plans(&mut self, plans: &[(StationId, Envelope)]) -> Result<(), StoreError> {
+        for some in plans.chunks(PLANS) {
+            let rows: Vec<_> = (1..=some.len()).map(|row| format!("(${}, ${})", 2 * row, 2 * row + 1)).collect();
+            // Both engines call the columns of VALUES so.
+            let sql = format!(
+                "UPDATE station SET plan = v.column2, plan_revision = $1, wants = $1 FROM (VALUES {}) AS v \
+                 WHERE id = v.column1 AND plan_revision < $1",
+                rows.join(", ")
+            );
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(self.revision);
+            let bind = |query: Query<'static, Any, AnyArguments>, (station, envelope): &(StationId, Envelope)| {
+                query.bind(station.as_str().to_owned()).bind(envelope.text().to_owned())
+            };
+            some.iter().fold(query, bind).execute(&mut *self.tx).await?;
+        }
         Ok(())
     }
 }
