@@ -152,7 +152,7 @@ async fn look(home: &Home) -> anyhow::Result<Looked> {
     let program = std::env::current_exe()?;
     let mut library = Library::look(home.audio(), home.data(), program, config.sound.loudness);
     library.scan(&[], |_| {}).await;
-    assembled.program.clips = library.clips().clone();
+    assembled.supply(library.clips().clone());
     let mut findings = assembled.findings.clone();
     findings.extend(unreadable);
     findings.extend(library.findings());

@@ -244,7 +244,7 @@ pub(super) async fn page(State(panel): State<Panel>, asked: Asked) -> Result<Res
     let program = &seen.program;
     let announcements = program.schedules.iter().flat_map(|schedule| &schedule.announcements);
     let announcements = announcements.map(|(key, one)| (key.clone(), one.title.clone())).collect();
-    let clips = program.clips.0.iter().map(|(path, clip)| (path.to_string(), clip.title.clone())).collect();
+    let clips = program.clips.local().map(|(path, clip)| (path.to_string(), clip.title.clone())).collect();
     let frame = Frame::new(asked, &seen.name, Place::Now);
     let (words, language) = (&frame.words.now, frame.asked.language);
     Ok(frame.answer(&view, &Page { frame: &frame, words, language, view: &view, announcements, clips }))

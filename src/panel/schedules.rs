@@ -228,7 +228,7 @@ fn editor(asked: Asked, seen: &Snapshot, draft: &Draft) -> Response {
     let frame = Frame::new(asked, &seen.name, Place::Schedules);
     let words = &frame.words.schedules;
     let parts = Parts::of(&draft.text, &draft.name);
-    let mut clips: Vec<String> = seen.program.clips.0.keys().map(ToString::to_string).collect();
+    let mut clips: Vec<String> = seen.program.clips.local().map(|(path, _)| path.to_string()).collect();
     let folders: std::collections::BTreeSet<_> =
         clips.iter().filter_map(|path| Some(format!("{}/", path.rsplit_once('/')?.0))).collect();
     clips.splice(0..0, folders);

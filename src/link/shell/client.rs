@@ -186,8 +186,6 @@ pub(super) async fn enrol(
 #[derive(Deserialize)]
 struct Hello {
     nonce: Nonce,
-    /// The sha256 of its root.
-    office: BlobId,
 }
 
 #[derive(Deserialize)]
@@ -202,6 +200,8 @@ pub(super) struct Client {
     office: String,
     station: StationId,
     key: SigningKey,
+    /// The sha256 of a root that the station believes: it signs in to this office and to no other.
+    root: BlobId,
     files: Files,
     journal: PathBuf,
     /// The word by which the office knows the station.
@@ -212,7 +212,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(
-        (office, pin): (&str, Option<Pin>),
+        (office, pin, root): (&str, Option<Pin>, BlobId),
         station: StationId,
         key: SigningKey,
         files: Files,
@@ -220,7 +220,8 @@ impl Client {
     ) -> Result<Self, CallError> {
         let http = connection(pin, Seen::default())?;
         let office = office.to_owned();
-        Ok(Self { http, office, station, key, files, journal, token: Mutex::default(), signing: Default::default() })
+        let (token, signing) = Default::default();
+        Ok(Self { http, office, station, key, root, files, journal, token, signing })
     }
 
     /// Carries out a call. What comes down a watch goes to `events` under `id`.
@@ -286,7 +287,7 @@ impl Client {
         if !hello.nonce.is_sound() {
             return Err(unreadable("no nonce"));
         }
-        let text = sign_in_text(&self.station, &hello.nonce, &hello.office);
+        let text = sign_in_text(&self.station, &hello.nonce, &self.root);
         let signature = hex(&self.key.sign(text.as_bytes()).to_bytes());
         let sign_in = SignIn { station: self.station.clone(), nonce: hello.nonce, signature };
         let request = with_json(self.request(Method::POST, "/v1/session"), &sign_in)?;

@@ -17,11 +17,11 @@ pub(crate) mod tls;
 
 pub use client::{CallError, NoOffice};
 pub(crate) use events::Events;
-pub use files::{Files, FilesError, delivered};
+pub use files::{FOLDER, Files, FilesError, delivered};
 pub use tls::Pin;
 
 use super::{
-    CommandId, Pinned, Place, Refused, State, StationId,
+    BlobId, CommandId, Pinned, Place, Refused, State, StationId,
     accept::Moment,
     protocol::Enrolled,
     station::{Action, Alarm, Answer, Errand, Event, Kept, Link, Now, RequestId, Turn},
@@ -489,8 +489,9 @@ impl Shell {
         let key = journal::station_key(&self.data).map_err(here)?;
         let Place { station, .. } = kept.place.clone();
         let journal = self.data.join("journal.db");
-        let client = Client::new((office, *pin), station, key, self.files.clone(), journal)?;
         let link = Link::new((**kept).clone(), self.now(), &mut random).map_err(EnrolError::Root)?;
+        let root = BlobId::of(link.pinned().envelope().payload());
+        let client = Client::new((office, *pin, root), station, key, self.files.clone(), journal)?;
         Ok((link, client))
     }
 

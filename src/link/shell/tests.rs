@@ -63,7 +63,7 @@ impl Office {
             .route("/v1/journal", post(journal))
             .layer(middleware::from_fn_with_state(self.clone(), check));
         let router = behind
-            .route("/v1/hello", get(async || axum::Json(json!({ "nonce": Nonce::new(1, 2), "office": root() }))))
+            .route("/v1/hello", get(async || axum::Json(json!({ "nonce": Nonce::new(1, 2), "office": "" }))))
             .route("/v1/session", post(sign_in))
             .route(
                 "/v1/enrol",
@@ -175,7 +175,7 @@ impl Rig {
         let (office, folder, data) = (Office::default(), TempDir::new().unwrap(), TempDir::new().unwrap());
         let address = office.open(&folder).await;
         let client = Client::new(
-            (&address, Some(shown(&address).await)),
+            (&address, Some(shown(&address).await), root()),
             station(),
             key(),
             Files::new(data.path()),
@@ -363,7 +363,8 @@ async fn an_office_with_another_key_than_at_enrolment_is_not_spoken_to() {
     let data = TempDir::new().unwrap();
     for (address, expected) in [(&address, true), (&impostor, false)] {
         let journal = data.path().join("journal.db");
-        let client = Client::new((address, Some(pin)), station(), key(), Files::new(data.path()), journal).unwrap();
+        let client =
+            Client::new((address, Some(pin), root()), station(), key(), Files::new(data.path()), journal).unwrap();
         let answer = client::answer(client.carry(1, Call::Desired, &mpsc::channel(1).0).await);
         assert_eq!(answer != Answer::Failed, expected);
     }
