@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod control;
 mod devices;
+mod enrol;
 mod ingest;
 mod journal;
 mod plan;
@@ -77,6 +78,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// 加入镇中心
+    Enrol(enrol::Enrol),
     /// 播出记录
     Journal(journal::Args),
     /// 模拟许多站点：压测镇中心，或演示
@@ -128,6 +131,7 @@ async fn asynchronous(command: Command) -> anyhow::Result<u8> {
         Command::Hush(arguments) => control::hush(&arguments).await,
         Command::Volume(arguments) => control::volume(&arguments).await,
         Command::ConfirmClock(place) => control::post(&place, "/confirm-clock", serde_json::json!({})).await,
+        Command::Enrol(arguments) => enrol::run(&arguments).await,
         Command::Journal(arguments) => journal::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Speaker | Command::IngestChild { .. } | Command::Ingest { .. } | Command::Devices(_) => {

@@ -52,7 +52,7 @@ use tokio::{
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 pub use now::PlayRequest;
-use settings::{backup, restore};
+use settings::{backup, office, restore};
 
 /// The largest body of a form, in bytes; uploads have a limit of their own.
 const BODY: usize = 1 << 20;
@@ -222,7 +222,10 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/settings/people", post(people::add::<Panel>))
         .route("/settings/people/role", post(people::role::<Panel>))
         .route("/settings/people/password", post(people::reset::<Panel>))
-        .route("/settings/people/remove", post(people::remove::<Panel>));
+        .route("/settings/people/remove", post(people::remove::<Panel>))
+        .route("/settings/office/enrol", post(office::enrol))
+        .route("/settings/office/compared", post(office::compared))
+        .route("/settings/office/leave", post(office::leave));
     let pages = anybody
         .merge(viewers.route_layer(middleware::from_fn(|request, next| web::need(Role::Viewer, request, next))))
         .merge(operators.route_layer(middleware::from_fn(|request, next| web::need(Role::Operator, request, next))))

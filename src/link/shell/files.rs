@@ -8,7 +8,7 @@ use super::super::{
     BlobId, Plan, StationId,
     station::{Held, Kept, KeptPlan},
 };
-use super::tls::Pin;
+use super::{EnrolError, tls::Pin};
 use crate::{
     disk::{PIECE, sync_folder, write_whole},
     schedule::Source,
@@ -46,6 +46,15 @@ pub struct Membership {
     pub heard: Option<Timestamp>,
     /// How far it has come.
     pub standing: Standing,
+}
+
+impl Membership {
+    /// Somebody has compared the words, and they are the same.
+    pub(super) fn compared(&mut self) -> Result<(), EnrolError> {
+        let Standing::Asked(asking) = &mut self.standing else { return Err(EnrolError::Nothing) };
+        asking.compared = true;
+        Ok(())
+    }
 }
 
 /// How far an enrolment has come.

@@ -8,6 +8,7 @@
 //!
 //! Not here: what is decided ([`crate::link::station`]), what an order does to sound (the daemon).
 
+pub mod alone;
 mod client;
 mod events;
 mod files;
@@ -37,7 +38,7 @@ use crate::{
 use client::Client;
 use files::{Asking, Membership, Standing};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -83,7 +84,7 @@ pub enum ToStation {
 }
 
 /// How the station stands with its office.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct View {
     /// Where the office is; none where there is none.
     pub office: Option<String>,
@@ -103,8 +104,30 @@ pub struct View {
     pub faults: Vec<Said>,
 }
 
+impl View {
+    /// What is on the disk says this much.
+    fn of(membership: &Membership) -> Self {
+        let mut view = Self { office: Some(membership.office.clone()), heard: membership.heard, ..Self::default() };
+        match &membership.standing {
+            Standing::Asked(asking) => {
+                view.stage = if asking.compared { Stage::Waiting } else { Stage::Compare };
+                if let Ok(pinned) = Pinned::first(asking.root.as_bytes()) {
+                    view.name = Some(pinned.root().office.clone());
+                    let words = |language| pinned.words().said(language);
+                    view.words = Some(Said::new(words(Language::Chinese), words(Language::English)));
+                }
+            }
+            Standing::Member(kept) => {
+                view.stage = Stage::Member;
+                view.plans = kept.plans.iter().map(|(source, plan)| (*source, plan.mark.revision)).collect();
+            }
+        }
+        view
+    }
+}
+
 /// How far an enrolment has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// There is no office.
@@ -366,8 +389,7 @@ impl Shell {
 
     fn compared(&mut self) -> Result<(), EnrolError> {
         let mut membership = self.membership.clone().ok_or(EnrolError::Nothing)?;
-        let Standing::Asked(asking) = &mut membership.standing else { return Err(EnrolError::Nothing) };
-        asking.compared = true;
+        membership.compared()?;
         self.files.write(&membership).map_err(here)?;
         self.membership = Some(membership);
         Ok(())
@@ -436,25 +458,8 @@ impl Shell {
 
     /// Shows how it stands.
     fn show(&self, link: Option<&Link>) {
-        let mut view = View { faults: self.fault.iter().cloned().collect(), ..View::default() };
-        if let Some(membership) = &self.membership {
-            view.office = Some(membership.office.clone());
-            view.heard = membership.heard;
-            match &membership.standing {
-                Standing::Asked(asking) => {
-                    view.stage = if asking.compared { Stage::Waiting } else { Stage::Compare };
-                    if let Ok(pinned) = Pinned::first(asking.root.as_bytes()) {
-                        view.name = Some(pinned.root().office.clone());
-                        let words = |language| pinned.words().said(language);
-                        view.words = Some(Said::new(words(Language::Chinese), words(Language::English)));
-                    }
-                }
-                Standing::Member(kept) => {
-                    view.stage = Stage::Member;
-                    view.plans = kept.plans.iter().map(|(source, plan)| (*source, plan.mark.revision)).collect();
-                }
-            }
-        }
+        let mut view = self.membership.as_ref().map(View::of).unwrap_or_default();
+        view.faults.extend(self.fault.clone());
         if let Some(link) = link {
             view.name = Some(link.pinned().root().office.clone());
             view.up = link.is_up();
