@@ -7,7 +7,7 @@ use axum::response::Response;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Deserialize;
 
-pub(super) use crate::web::{fill, query};
+pub(super) use crate::web::{done, fill, query};
 
 /// What stands around a page.
 pub(super) type Frame = web::Frame<words::Words, Place>;

@@ -9,11 +9,14 @@
 
 pub(in crate::office) mod first_run;
 mod frame;
+mod orders;
 mod people;
 mod records;
 mod report;
+mod said;
 mod station;
 mod stations;
+mod targets;
 mod words;
 
 use super::{
@@ -91,20 +94,34 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
     let viewers = Router::new()
         .route("/", get(stations::page))
         .route("/stations/{id}", get(station::page))
+        .route("/roll-call", get(orders::roll_call))
+        .route("/orders/{id}", get(orders::page))
         .route("/records", get(records::page))
         .route("/password", get(people_forms::own::<Pages>).post(people_forms::set_own::<Pages>));
-    let operators = Router::new();
+    let operators = Router::new().route("/roll-call", post(orders::call));
     let admins = Router::new()
+        .route("/emergency", get(orders::emergency).post(orders::give))
+        .route("/emergency/look", post(orders::look))
+        .route("/drill", get(orders::drill).post(orders::give_drill))
+        .route("/drill/look", post(orders::look_drill))
+        .route("/orders/{id}/stop", post(orders::stop))
+        .route("/orders/{id}/all-clear", post(orders::all_clear))
         .route("/people", get(people::page).post(people_forms::add::<Pages>))
         .route("/people/role", post(people_forms::role::<Pages>))
         .route("/people/password", post(people_forms::reset::<Pages>))
         .route("/people/remove", post(people_forms::remove::<Pages>));
-    anybody
+    let pages_of_people = anybody
         .merge(viewers.route_layer(middleware::from_fn(|request, next| web::need(Role::Viewer, request, next))))
         .merge(operators.route_layer(middleware::from_fn(|request, next| web::need(Role::Operator, request, next))))
         .merge(admins.route_layer(middleware::from_fn(|request, next| web::need(Role::Admin, request, next))))
         .layer(DefaultBodyLimit::max(BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
+    // Live states go on as long as somebody looks.
+    let live = Router::new()
+        .route("/orders/{id}/events", get(orders::events))
+        .route_layer(middleware::from_fn(|request, next| web::need(Role::Viewer, request, next)));
+    pages_of_people
+        .merge(live)
         .fallback(web::missing)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(middleware::from_fn_with_state(pages.clone(), web::identify::<Pages>))

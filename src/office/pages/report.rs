@@ -55,13 +55,17 @@ pub(super) struct Report {
 impl Report {
     /// Reads what came; none where it is nothing that this program understands.
     pub fn read(document: &str, at: Timestamp) -> Option<Self> {
-        let reported: Reported = serde_json::from_str(document).ok()?;
+        Some(Self::of(serde_json::from_str(document).ok()?, at))
+    }
+
+    /// Makes what a station reported into what is shown.
+    pub fn of(reported: Reported, at: Timestamp) -> Self {
         let ours = |plan: &&InForce| plan.source != Source::Station;
         let facts = &reported.facts;
         let mut rejected = reported.rejected;
         rejected.reverse();
         rejected.truncate(MOST);
-        Some(Self {
+        Self {
             at,
             in_force: reported.in_force.iter().filter(ours).map(|plan| plan.revision).max(),
             fetching: reported
@@ -80,7 +84,7 @@ impl Report {
             playing: list(&facts["playing"], |one| text(one).or_else(|| text(&one["title"]))),
             journal: reported.journal.map(|(_, last)| last),
             acked: reported.acked,
-        })
+        }
     }
 
     /// Returns whether its clock is not to be relied on.

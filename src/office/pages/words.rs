@@ -1,6 +1,6 @@
 //! Every text of the office's pages, one file a language; each page names its own part.
 
-use super::{first_run, frame, people, records, station, stations};
+use super::{first_run, frame, orders, people, records, station, stations, targets};
 use crate::{
     text::Language,
     web::{SiteWords, Texts, read_words},
@@ -16,6 +16,8 @@ pub(super) struct Words {
     pub frame: frame::Words,
     pub stations: stations::Words,
     pub station: station::Words,
+    pub targets: targets::Words,
+    pub orders: orders::Words,
     pub people: people::Words,
     pub records: records::Words,
     pub first_run: first_run::Words,
