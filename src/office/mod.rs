@@ -31,6 +31,7 @@ use watches::Watches;
 #[derive(Debug, Clone)]
 pub struct Office {
     pub(in crate::office) store: Store,
+    pub(in crate::office) blobs: blobs::Blobs,
     pub(in crate::office) keys: Arc<Keys>,
     pub(in crate::office) watches: Watches,
     pub(in crate::office) people: Arc<People>,

@@ -115,7 +115,7 @@ pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home
     let hosts = Arc::new(RwLock::new(Vec::new()));
     tokio::spawn(follow_hosts(daemon.config(), Arc::clone(&hosts)));
     let guard = Guard { token: control.token.into(), hosts };
-    upload::sweep(&home.data());
+    web::upload::sweep(&home.data().join("upload"));
     let panel = Panel {
         daemon,
         home,
@@ -239,7 +239,7 @@ fn router(panel: Panel, guard: Guard) -> Router {
     let uploads = Router::new()
         .route("/clips", post(clips::upload))
         .route("/clip-replace/{*path}", post(clips::replace))
-        .layer(DefaultBodyLimit::max(upload::BODY));
+        .layer(DefaultBodyLimit::max(web::upload::UPLOAD_BODY));
     // A backup is as large as the station's sounds; it has limits of its own.
     let whole = Router::new()
         .route("/settings/backup", get(backup::backup))

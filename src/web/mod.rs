@@ -14,6 +14,7 @@ mod serve;
 pub(crate) mod sign_in;
 mod site;
 mod tls;
+pub(crate) mod upload;
 mod words;
 
 pub(crate) use answer::session;

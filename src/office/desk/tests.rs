@@ -111,6 +111,7 @@ impl Town {
 fn office(store: Store, keys: Arc<Keys>, home: &Path) -> Office {
     Office {
         store,
+        blobs: crate::office::blobs::Blobs::in_folder(home).unwrap(),
         keys,
         watches: Watches::default(),
         people: Arc::new(People::open(home.join("people.json")).unwrap()),

@@ -7,6 +7,7 @@
 //!
 //! Not here: what stations ask (`/v1`), connections, sessions, languages ([`crate::web`]).
 
+mod campaigns;
 pub(in crate::office) mod first_run;
 mod frame;
 mod orders;
@@ -14,6 +15,7 @@ mod people;
 mod records;
 mod report;
 mod said;
+mod sounds;
 mod station;
 mod stations;
 mod targets;
@@ -37,6 +39,7 @@ use axum::{
     routing::{get, post},
 };
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 use frame::Times;
@@ -48,6 +51,9 @@ const BODY_PAUSE: Duration = Duration::from_secs(10);
 /// What is not answered by then is given up; live updates and uploads excepted.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// Uploads at a time: each is decoded by a child of its own.
+const UPLOADS: usize = 3;
+
 /// What every page can reach.
 #[derive(Debug, Clone)]
 pub(super) struct Pages {
@@ -55,6 +61,8 @@ pub(super) struct Pages {
     /// Lets the network reach the first run.
     code: Arc<Code>,
     reports: stations::Reports,
+    /// A turn for each that sends files.
+    uploads: Arc<Semaphore>,
 }
 
 impl Pages {
@@ -81,7 +89,9 @@ impl From<StoreError> for Problem {
 
 /// Who may do what.
 pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
-    let pages = Pages { office, code, reports: stations::Reports::default() };
+    web::upload::sweep(&office.home.join("upload"));
+    let uploads = Arc::new(Semaphore::new(UPLOADS));
+    let pages = Pages { office, code, reports: stations::Reports::default(), uploads };
     // Whoever comes; a handler that shows more than a form says to whom.
     let anybody = Router::new()
         .route("/first-run", get(first_run::page::<Pages>).post(first_run::finish::<Pages>))
@@ -94,11 +104,20 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
     let viewers = Router::new()
         .route("/", get(stations::page))
         .route("/stations/{id}", get(station::page))
+        .route("/campaigns", get(campaigns::list))
+        .route("/campaigns/{id}", get(campaigns::page))
+        .route("/campaigns/{id}/look", get(campaigns::look))
+        .route("/sounds", get(sounds::page))
+        .route("/sounds/{sha256}", get(sounds::listen))
         .route("/roll-call", get(orders::roll_call))
         .route("/orders/{id}", get(orders::page))
         .route("/records", get(records::page))
         .route("/password", get(people_forms::own::<Pages>).post(people_forms::set_own::<Pages>));
-    let operators = Router::new().route("/roll-call", post(orders::call));
+    let operators = Router::new()
+        .route("/campaigns/new", get(campaigns::create))
+        .route("/campaigns/{id}/edit", get(campaigns::edit))
+        .route("/campaigns/{id}/step", post(campaigns::take_step))
+        .route("/roll-call", post(orders::call));
     let admins = Router::new()
         .route("/emergency", get(orders::emergency).post(orders::give))
         .route("/emergency/look", post(orders::look))
@@ -120,8 +139,15 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
     let live = Router::new()
         .route("/orders/{id}/events", get(orders::events))
         .route_layer(middleware::from_fn(|request, next| web::need(Role::Viewer, request, next)));
+    // A file may take longer than a page, and be larger than a form.
+    let uploads = Router::new()
+        .route("/campaigns/draft", post(campaigns::press_button))
+        .route("/sounds", post(sounds::bring))
+        .layer(DefaultBodyLimit::max(web::upload::UPLOAD_BODY))
+        .route_layer(middleware::from_fn(|request, next| web::need(Role::Operator, request, next)));
     pages_of_people
         .merge(live)
+        .merge(uploads)
         .fallback(web::missing)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(middleware::from_fn_with_state(pages.clone(), web::identify::<Pages>))

@@ -1,6 +1,6 @@
 //! Every text of the office's pages, one file a language; each page names its own part.
 
-use super::{first_run, frame, orders, people, records, station, stations, targets};
+use super::{campaigns, first_run, frame, orders, people, records, sounds, station, stations, targets};
 use crate::{
     text::Language,
     web::{SiteWords, Texts, read_words},
@@ -18,6 +18,8 @@ pub(super) struct Words {
     pub station: station::Words,
     pub targets: targets::Words,
     pub orders: orders::Words,
+    pub sounds: sounds::Words,
+    pub campaigns: campaigns::Words,
     pub people: people::Words,
     pub records: records::Words,
     pub first_run: first_run::Words,

@@ -1,8 +1,11 @@
 //! What the pages show and nobody else asks: last words of many stations at once, comings and goings, receipts of one
 //! station, what people did.
 
-use super::{Store, StoreError, stations::moment};
-use crate::link::{Refused, State, StationId};
+use super::{
+    Change, Store, StoreError,
+    stations::{moment, read},
+};
+use crate::link::{BlobId, Refused, State, StationId};
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
@@ -88,6 +91,25 @@ pub struct Played {
     pub heard_ms: i64,
     /// So long it should have.
     pub expected_ms: i64,
+}
+
+/// A sound among the blobs, as the pages list it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shelved {
+    /// Which.
+    pub sha256: BlobId,
+    /// How long the file is.
+    pub bytes: u64,
+    /// What people call it.
+    pub title: String,
+    /// Of the file as it came.
+    pub extension: String,
+    /// How long it sounds.
+    pub duration_ms: u64,
+    /// Who brought it.
+    pub made_by: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Something that a person did.
@@ -203,6 +225,18 @@ impl Store {
         Ok(plan.flatten())
     }
 
+    /// Returns the sounds that are here, newest first.
+    pub async fn shelf(&self) -> Result<Vec<Shelved>, StoreError> {
+        let sql = "SELECT sha256, bytes, title, extension, duration_ms, made_by, at FROM blob ORDER BY at DESC, sha256";
+        let rows: Vec<(String, i64, String, String, i64, String, i64)> =
+            sqlx::query_as(sql).fetch_all(self.reads()).await?;
+        let shelved = |(sha256, bytes, title, extension, ms, made_by, at): (String, i64, _, _, i64, _, _)| {
+            let (sha256, bytes, duration_ms) = (read(sha256.try_into())?, bytes.unsigned_abs(), ms.unsigned_abs());
+            Ok(Shelved { sha256, bytes, title, extension, duration_ms, made_by, at: moment(at)? })
+        };
+        rows.into_iter().map(shelved).collect()
+    }
+
     /// Returns what people did, newest first: `most` of it, before a revision.
     pub async fn records(&self, before: i64, most: u32) -> Result<Vec<Record>, StoreError> {
         let sql = "SELECT revision, at, who, what, about, detail FROM audit WHERE revision < $1 \
@@ -218,4 +252,16 @@ impl Store {
 
 fn last_word((station, document, at): (String, String, i64)) -> Result<LastWord, StoreError> {
     Ok(LastWord { station, document, at: moment(at)? })
+}
+
+impl Change {
+    /// Puts a sound on the list; one that is there keeps its title.
+    pub async fn shelve(&mut self, sound: &Shelved) -> Result<(), StoreError> {
+        let sql = "INSERT INTO blob (sha256, bytes, title, extension, duration_ms, made_by, at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+        let query = sqlx::query(sql).bind(sound.sha256.to_string()).bind(sound.bytes.cast_signed()).bind(&sound.title);
+        let query = query.bind(&sound.extension).bind(sound.duration_ms.cast_signed()).bind(&sound.made_by);
+        query.bind(sound.at.as_millisecond()).execute(&mut *self.tx).await?;
+        Ok(())
+    }
 }

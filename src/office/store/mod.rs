@@ -24,7 +24,7 @@ mod trust;
 pub use campaigns::{Filed, Stored, Version};
 pub use commands::{Ordered, Receipt};
 pub use entries::{Evidence, Found, Mark, Search, StoredLine};
-pub use glance::{JournalOf, LastWord, Played, ReceiptOf, Record, RejectedBy, Turn};
+pub use glance::{JournalOf, LastWord, Played, ReceiptOf, Record, RejectedBy, Shelved, Turn};
 pub use journal::Held;
 pub(in crate::office) use stations::read;
 pub use stations::{Station, StationState};
@@ -234,6 +234,8 @@ pub enum Deed {
     Revoked,
     /// A station's name, division or groups were changed.
     Placed,
+    /// A sound was brought.
+    Brought,
     /// A campaign or bulletin was written.
     Wrote,
     /// It went to one village.
@@ -263,6 +265,7 @@ impl Deed {
             Self::Confirmed => "confirmed",
             Self::Revoked => "revoked",
             Self::Placed => "placed",
+            Self::Brought => "brought",
             Self::Wrote => "wrote",
             Self::Tried => "tried",
             Self::Published => "published",
