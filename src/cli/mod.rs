@@ -8,6 +8,7 @@ mod devices;
 mod enrol;
 mod ingest;
 mod journal;
+mod office;
 mod plan;
 mod run;
 mod simulate;
@@ -84,6 +85,8 @@ enum Command {
     Journal(journal::Args),
     /// 模拟许多站点：压测镇中心，或演示
     Simulate(simulate::Simulate),
+    /// 运行办公室：一个镇，各村的大喇叭，一个页面
+    Office(office::Office),
     /// 声卡
     Devices(devices::Devices),
     /// The child that plays; started by the daemon.
@@ -134,6 +137,7 @@ async fn asynchronous(command: Command) -> anyhow::Result<u8> {
         Command::Enrol(arguments) => enrol::run(&arguments).await,
         Command::Journal(arguments) => journal::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
+        Command::Office(arguments) => office::run(arguments).await,
         Command::Speaker | Command::IngestChild { .. } | Command::Ingest { .. } | Command::Devices(_) => {
             unreachable!("these run without this runtime")
         }

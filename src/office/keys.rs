@@ -34,7 +34,7 @@ const LIVES: SignedDuration = SignedDuration::from_hours(24 * 365 * 20);
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file is not to be had.
-    #[error("密钥文件 {} 读不出或写不进；没有它，办公室不能签发任何内容。请从备份恢复，或检查磁盘和权限", file.display())]
+    #[error("密钥文件 {} 读不出或写不进；没有它，中心不能签发任何内容。请从备份恢复，或检查磁盘和权限", file.display())]
     File {
         /// Where it should be.
         file: PathBuf,
@@ -48,13 +48,13 @@ pub enum KeysError {
         file: PathBuf,
     },
     /// It is of another office.
-    #[error("密钥文件 {} 属于另一个办公室，不是这个数据库的；请复制正确的 keys.json", file.display())]
+    #[error("密钥文件 {} 属于另一个中心，不是这个数据库的；请复制正确的 keys.json", file.display())]
     Another {
         /// Where it is.
         file: PathBuf,
     },
     /// It does not know the root in force.
-    #[error("密钥文件 {} 比数据库里的信任名单旧；请从另一台办公室电脑复制最新的 keys.json", file.display())]
+    #[error("密钥文件 {} 比数据库里的信任名单旧；请从另一台中心电脑复制最新的 keys.json", file.display())]
     Old {
         /// Where it is.
         file: PathBuf,

@@ -4,17 +4,17 @@ use super::*;
 use crate::{
     link::{Document, Judge, Marks, Moment, Targets, accept::Accepted, protocol::Reported},
     office::{
+        blobs::Blobs,
         campaign::{
             Content,
             tests::{SCHEDULE, campaign},
         },
         keys::Keys,
         store::{About, Store, tests::engines},
-        watches::Watches,
     },
     web::People,
 };
-use jiff::{ToSpan as _, tz::TimeZone};
+use jiff::ToSpan as _;
 use proptest::prelude::*;
 use serde_json::json;
 use std::{collections::BTreeMap, path::Path};
@@ -63,8 +63,8 @@ impl Town {
         }
         tx.commit().await.unwrap();
         let keys = Arc::new(keys);
-        let office = |store: Store| office(store, Arc::clone(&keys), home);
-        Self { offices: [office(store), office(other)] }
+        let office = async |store: Store| office(store, Arc::clone(&keys), home).await;
+        Self { offices: [office(store).await, office(other).await] }
     }
 
     /// The plan that a station should have, as the station would judge it, after the marks of those before it.
@@ -108,16 +108,11 @@ impl Town {
     }
 }
 
-fn office(store: Store, keys: Arc<Keys>, home: &Path) -> Office {
-    Office {
-        store,
-        blobs: crate::office::blobs::Blobs::in_folder(home).unwrap(),
-        keys,
-        watches: Watches::default(),
-        people: Arc::new(People::open(home.join("people.json")).unwrap()),
-        zone: TimeZone::get("Asia/Shanghai").unwrap(),
-        home: home.to_owned(),
-    }
+async fn office(store: Store, keys: Arc<Keys>, home: &Path) -> Office {
+    let people = Arc::new(People::open(home.join("people.json")).unwrap());
+    let blobs = Blobs::in_folder(&home.join("blobs")).unwrap();
+    let about = store.about().await.unwrap().unwrap();
+    Office::of(home, store, blobs, keys, people, &about).unwrap()
 }
 
 /// A town on each engine, with what keeps it.

@@ -13,9 +13,11 @@
 
 mod campaigns;
 mod commands;
+mod enrol;
 mod entries;
 mod glance;
 pub(in crate::office) mod journal;
+mod presence;
 mod stations;
 #[cfg(test)]
 pub(in crate::office) mod tests;
@@ -23,9 +25,11 @@ mod trust;
 
 pub use campaigns::{Filed, Stored, Version};
 pub use commands::{Ordered, Receipt};
+pub use enrol::{Asked, Asking, Code};
 pub use entries::{Evidence, Found, Mark, Search, StoredLine};
 pub use glance::{JournalOf, LastWord, Played, ReceiptOf, Record, RejectedBy, Shelved, Turn};
 pub use journal::Held;
+pub use presence::{Refusal, Saying};
 pub(in crate::office) use stations::read;
 pub use stations::{Station, StationState};
 pub use trust::About;

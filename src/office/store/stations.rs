@@ -4,7 +4,7 @@ use super::{Store, StoreError};
 use crate::link::{Division, GroupName, Place, StationId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::{Row as _, any::AnyRow};
+use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 use std::collections::BTreeSet;
 
 /// How far a station is with the office.
@@ -115,6 +115,13 @@ pub(in crate::office) fn read<T, E: std::fmt::Display>(read: Result<T, E>) -> Re
 /// Returns the time in a column.
 pub(in crate::office) fn moment(ms: i64) -> Result<Timestamp, StoreError> {
     read(Timestamp::from_millisecond(ms))
+}
+
+/// Returns a station as a transaction sees it.
+pub(super) async fn one(tx: &mut Transaction<'static, Any>, id: &StationId) -> Result<Option<Station>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM station WHERE id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&mut **tx).await?;
+    row.as_ref().map(station).transpose()
 }
 
 impl Store {
