@@ -12,6 +12,7 @@ mod outputs;
 mod reload;
 mod self_test;
 mod speaker;
+mod time;
 mod vitals;
 
 pub use control::Control;
@@ -20,7 +21,7 @@ pub use outputs::{Tone, Untried, play_tone, sound_outputs};
 pub use vitals::Health;
 
 use crate::{
-    clock::{Clock, SystemClock, follow_synchronisation},
+    clock::{Clock, follow_synchronisation},
     conductor::{Action, Alarm, Conductor, Event, Limits, Memory},
     config::{Config, Sound},
     home::{Assembled, Home, Texts, Version, assemble},
@@ -46,6 +47,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use time::StationClock;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
@@ -109,7 +111,8 @@ where
     }
     let _lock = lock(&home)?;
     let program_file = std::env::current_exe().map_err(StartError::NoProgram)?;
-    let clock = SystemClock;
+    let (office_said, office_says) = watch::channel(None);
+    let clock = StationClock::new(office_says);
     tokio::spawn(follow_synchronisation());
 
     let versions = home.versions();
@@ -144,7 +147,7 @@ where
     let control = Control::new(listen)?;
     let (shown, config_shown) = watch::channel(Arc::new(config.clone()));
     let (clock_shown, believed) = watch::channel(ClockState::Untrusted);
-    let (ends, link) = shell::open(home.data(), config_shown.clone(), believed);
+    let (ends, link) = shell::open(home.data(), config_shown.clone(), believed, office_said);
     tokio::spawn(link);
     let (prepared, prepares) = mpsc::unbounded_channel();
     let mut office = Office::new(ends.handle.clone(), ends.told, clock_shown, prepared);
@@ -377,7 +380,7 @@ async fn keep_library(
 struct Station {
     home: Home,
     program_file: PathBuf,
-    clock: SystemClock,
+    clock: StationClock,
     /// The station file that the daemon began with.
     began: Config,
     /// The one in force.
@@ -466,6 +469,7 @@ impl Station {
     async fn hear(&mut self, from: FromSpeaker) {
         match from {
             FromSpeaker::Word(word) => {
+                let word = self.clock.from_speaker(word);
                 self.speaker_answers = true;
                 match &word {
                     Word::Underrun { micros } => {
@@ -718,6 +722,7 @@ impl Station {
                     queue.extend(more);
                 }
                 Action::Play { playout } => {
+                    let playout = self.clock.for_speaker(playout);
                     self.need(amplifier::Need::From(playout.occurrence.clone(), playout.start)).await;
                     self.order(ToSpeaker::Order(Order::Play(playout)));
                 }

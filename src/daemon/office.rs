@@ -248,9 +248,9 @@ impl Station {
         }
     }
 
-    /// Tells the link what has changed: how far the clock is believed, and what the office may want to know.
+    /// Tells the link what has changed: how far the machine's clock is believed, and what the office may want to know.
     pub(super) fn tell_office(&mut self) {
-        let clock = self.conductor.clock();
+        let clock = self.clock.of_machine(self.conductor.clock());
         self.office.clock.send_if_modified(|known| std::mem::replace(known, clock) != clock);
         let now = self.clock.now().awake;
         let is_time = self.office.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK);

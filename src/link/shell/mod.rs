@@ -58,6 +58,8 @@ const ASK_CLERK: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(10);
 /// The clocks are looked at at least so often: a machine that slept is noticed.
 const NAP: Duration = Duration::from_secs(5);
+/// The office's clock is told anew when it is known to differ by this much.
+const WORTH: jiff::SignedDuration = jiff::SignedDuration::from_millis(20);
 /// Between two looks for what can be thrown away.
 const SWEEP: Duration = Duration::from_secs(3600);
 /// What waits between a request and the link.
@@ -96,6 +98,8 @@ pub struct View {
     pub words: Option<Said>,
     /// The office is heard at this moment.
     pub up: bool,
+    /// Why it was not heard at the last try.
+    pub trouble: Option<Said>,
     /// When it was heard last.
     pub heard: Option<Timestamp>,
     /// The plans in force, with their revisions.
@@ -259,11 +263,12 @@ pub struct Ends {
 }
 
 /// Returns the link of a station whose `data` folder this is, and the daemon's ends of it. `clock` is how far the daemon
-/// believes the machine's clock.
+/// believes the machine's clock; `time` hears what the office's clock showed when the machine booted, once it is known.
 pub fn open(
     data: PathBuf,
     config: watch::Receiver<Arc<Config>>,
     clock: watch::Receiver<ClockState>,
+    time: watch::Sender<Option<Timestamp>>,
 ) -> (Ends, impl Future<Output = ()> + Send) {
     let (asks, asked) = mpsc::channel(4);
     let (told, tells) = mpsc::unbounded_channel();
@@ -274,6 +279,7 @@ pub fn open(
         data,
         config,
         clock,
+        time,
         asked,
         tells,
         wants,
@@ -281,6 +287,7 @@ pub fn open(
         membership: None,
         facts: None,
         fault: None,
+        trouble: None,
     };
     (Ends { handle: Handle { asks, view }, told, wanted }, shell.live())
 }
@@ -298,6 +305,7 @@ struct Shell {
     files: Files,
     config: watch::Receiver<Arc<Config>>,
     clock: watch::Receiver<ClockState>,
+    time: watch::Sender<Option<Timestamp>>,
     asked: mpsc::Receiver<Ask>,
     tells: mpsc::UnboundedReceiver<FromStation>,
     wants: mpsc::UnboundedSender<ToStation>,
@@ -306,8 +314,10 @@ struct Shell {
     membership: Option<Membership>,
     /// The last facts.
     facts: Option<Value>,
-    /// What went wrong last.
+    /// What went wrong here, with its remedy.
     fault: Option<Said>,
+    /// Why the office was asked in vain.
+    trouble: Option<Said>,
 }
 
 impl Shell {
@@ -398,6 +408,7 @@ impl Shell {
     fn leave(&mut self) -> Result<(), EnrolError> {
         self.files.forget().map_err(here)?;
         self.membership = None;
+        let _ = self.time.send_replace(None);
         info!("the station belongs to no office any more");
         // The daemon may be ending.
         let _ = self.wants.send(ToStation::Plans);
@@ -463,12 +474,25 @@ impl Shell {
         if let Some(link) = link {
             view.name = Some(link.pinned().root().office.clone());
             view.up = link.is_up();
+            view.trouble = self.trouble.clone().filter(|_| !view.up);
             view.faults.extend(link.alarms().iter().map(|alarm| alarm_words(*alarm)));
         }
         self.shown.send_if_modified(|shown| {
             let changed = *shown != view;
             *shown = view;
             changed
+        });
+    }
+
+    /// Tells what the office's clock showed at boot, where it has said so. A few milliseconds are not worth a word.
+    fn tell_time(&self, link: &Link) {
+        let Some((at, _)) = link.office_clock().at(Duration::ZERO) else { return };
+        self.time.send_if_modified(|told| {
+            let is_new = told.is_none_or(|told| told.duration_since(at).abs() > WORTH);
+            if is_new {
+                *told = Some(at);
+            }
+            is_new
         });
     }
 
@@ -569,6 +593,8 @@ struct Serving {
     requests: BTreeMap<RequestId, AbortHandle>,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
+    /// What requests in vain came to.
+    troubles: (mpsc::UnboundedSender<Said>, mpsc::UnboundedReceiver<Said>),
     swept: Duration,
 }
 
@@ -576,7 +602,8 @@ impl Serving {
     fn new(link: Link, client: Client, now: Now) -> Self {
         let (sender, events) = mpsc::channel(WAITING);
         let client = Arc::new(client);
-        Self { link, client, requests: BTreeMap::new(), sender, events, swept: now.since_boot }
+        let (requests, troubles) = (BTreeMap::new(), mpsc::unbounded_channel());
+        Self { link, client, requests, sender, events, troubles, swept: now.since_boot }
     }
 
     async fn live(mut self, shell: &mut Shell) -> Turned {
@@ -600,6 +627,7 @@ impl Serving {
                 }
             }
             shell.show(Some(&self.link));
+            shell.tell_time(&self.link);
             self.sweep(shell);
             let left = self.link.next_wake().saturating_sub(shell.now().since_boot).min(NAP);
             tokio::select! {
@@ -617,6 +645,7 @@ impl Serving {
                     }
                     None => return Turned::Over,
                 },
+                Some(trouble) = self.troubles.1.recv() => shell.trouble = Some(trouble),
                 Some(event) = self.events.recv() => queue.push_back(event),
                 () = tokio::time::sleep(left) => queue.push_back(Event::Woke),
             }
@@ -631,10 +660,12 @@ impl Serving {
                 Action::Keep(change) => shell.keep(*change)?,
                 Action::Ask(id, call) => {
                     let (client, sender) = (Arc::clone(&self.client), self.sender.clone());
+                    let troubles = self.troubles.0.clone();
                     let asking = tokio::spawn(async move {
                         let result = client.carry(id, call, &sender).await;
                         if let Err(error) = &result {
                             debug!(error = error as &dyn std::error::Error, id, "the office was asked in vain");
+                            let _ = troubles.send(Said::new(error.to_string(), error.en()));
                         }
                         // The link may have begun anew.
                         let _ = sender.send(Event::Answered(id, client::answer(result))).await;
