@@ -8,7 +8,7 @@ use crate::{
     clock::Clock as _,
     conductor::{self, Event},
     entry::{Entry, Running},
-    home::{Delivered, Home},
+    home::{Delivered, Home, Texts},
     library::prepare_now,
     link::{
         CommandId, State,
@@ -32,6 +32,9 @@ use tracing::{info, warn};
 const LOOK: Duration = Duration::from_secs(1);
 /// Free space is told in steps of this many bytes: it changes all the time, and a report costs the network.
 const STEP: u64 = 256 << 20;
+
+/// The longest texts that are told, in bytes together.
+const LONGEST_TEXTS: usize = 16 << 10;
 
 /// What the daemon holds of its office.
 pub(super) struct Office {
@@ -290,6 +293,7 @@ impl Station {
             "faults": self.own_faults(),
             "waits": self.office.waits,
             "disk_free": self.disk_free.map(|bytes| bytes / STEP * STEP),
+            "texts": own_texts(&self.assembled.texts),
         })
     }
 
@@ -301,4 +305,12 @@ impl Station {
         faults.extend(self.self_test_fault());
         faults
     }
+}
+
+/// The station's own texts, by which the office foresees what a campaign changes here. Every report carries them, so long
+/// ones stay here; what offices delivered they know.
+fn own_texts(texts: &Texts) -> Option<Texts> {
+    let files = || texts.station.iter().chain(texts.schedules.values()).chain(texts.calendar.values());
+    let is_short = files().map(String::len).sum::<usize>() <= LONGEST_TEXTS;
+    is_short.then(|| Texts { delivered: BTreeMap::new(), ..texts.clone() })
 }

@@ -11,14 +11,14 @@ mod tests;
 
 use super::compose::Composition;
 use crate::{
-    home::{Texts, assemble},
+    home::{Delivered, Texts, assemble},
     link::{BlobId, StationId},
     plan::{
         Clip, ClipState, Clips, Occurrence, Program, RATE, Verdict,
         difference::{Day, difference},
         instant, plan,
     },
-    schedule::{ClipPath, PlayPath, Schedule, Source, file},
+    schedule::{ClipPath, PlayPath, Schedule, Source},
     text::{Language, Said},
 };
 use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Time, tz::TimeZone};
@@ -171,24 +171,24 @@ fn differ(ground: &Ground, coming: &Coming) -> (Counts, f64, Vec<Day>) {
 }
 
 /// Everything that decides what the station plays, as far as it is known.
-fn program(ground: &Ground, texts: Option<&Texts>, composition: &Composition) -> Program {
-    let own = texts.cloned().unwrap_or_default();
-    let mut program = assemble(&own, None, Clips::default()).program;
-    if own.station.is_none() {
+fn program(ground: &Ground, own: Option<&Texts>, composition: &Composition) -> Program {
+    let mut texts = own.cloned().unwrap_or_default();
+    let sounds = composition.audio.iter().map(|sound| (sound.path.clone(), sound.sha256)).collect();
+    texts.delivered.insert(ground.source, Delivered { schedules: composition.schedules.clone(), sounds });
+    let sound = |sha256: &BlobId| {
+        let milliseconds = ground.lengths.get(sha256).copied().unwrap_or(0);
+        let frames = milliseconds.saturating_mul(u64::from(RATE)) / 1000;
+        let state = ClipState::Ready { sha256: sha256.to_string(), file: PathBuf::new(), frames, gain: 1.0 };
+        (ClipPath::sound(sha256), clip(state))
+    };
+    let clips = Clips(composition.audio.iter().map(|one| sound(&one.sha256)).collect());
+    let mut program = assemble(&texts, None, clips).program;
+    if texts.station.is_none() {
         program.zone = ground.zone.clone();
     }
-    let mut clips: BTreeMap<_, _> = program.schedules.iter().flat_map(stand_ins).collect();
-    for (name, text) in &composition.schedules {
-        program.schedules.extend(file::parse(ground.source, &format!("{name}.toml"), text).schedule);
-    }
-    program.schedules.sort_by(|a, b| (a.source, &a.name).cmp(&(b.source, &b.name)));
-    clips.extend(composition.audio.iter().map(|sound| {
-        let milliseconds = ground.lengths.get(&sound.sha256).copied().unwrap_or(0);
-        let frames = milliseconds.saturating_mul(u64::from(RATE)) / 1000;
-        let state = ClipState::Ready { sha256: sound.sha256.to_string(), file: PathBuf::new(), frames, gain: 1.0 };
-        (sound.path.clone(), clip(state))
-    }));
-    program.clips = Clips(clips);
+    let own = program.schedules.iter().filter(|schedule| schedule.source == Source::Station);
+    let stand_ins: Vec<_> = own.flat_map(stand_ins).collect();
+    program.clips.0.extend(stand_ins);
     program
 }
 
