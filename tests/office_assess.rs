@@ -96,7 +96,7 @@ impl Office {
     }
 
     async fn assessed(&self, now: &str) -> Assessment {
-        let records = self.store.month_records(november(), at(now), &zone()).await.unwrap();
+        let records = self.store.month_records(november(), None, at(now), &zone()).await.unwrap();
         assess(november(), &records, at(now), &zone())
     }
 }

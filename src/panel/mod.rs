@@ -188,7 +188,7 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/journal", get(journal::page))
         .route("/journal/print", get(journal::book))
         .route("/journal/check", get(journal::check))
-        .route("/print.js", get(journal::print_script))
+        .route("/print.js", get(crate::web::print))
         .route("/schedules", get(schedules::list))
         .route("/schedules/{name}", get(schedules::page))
         .route("/schedules/history", get(schedules::history::list))

@@ -123,3 +123,8 @@ pub(crate) async fn style() -> Response {
 pub(crate) async fn live() -> Response {
     asset("text/javascript; charset=utf-8", include_str!("assets/live.js"))
 }
+
+/// `GET /print.js`
+pub(crate) async fn print() -> Response {
+    asset("text/javascript; charset=utf-8", include_str!("assets/print.js"))
+}

@@ -6,6 +6,7 @@
 mod answer;
 mod code;
 mod editor;
+mod file;
 mod frame;
 mod guard;
 mod language;
@@ -21,7 +22,8 @@ pub(crate) use answer::session;
 pub use answer::{Asked, Input, Problem, Who, go_to, session_cookie};
 pub(crate) use code::{Code, admit, code as first_run_code, lead};
 pub(crate) use editor::{Parts, press};
-pub(crate) use frame::{Frame, asset, done, html, live, query, style, ticked};
+pub(crate) use file::{attachment, body, nameless, no_room};
+pub(crate) use frame::{Frame, asset, done, html, live, print, query, style, ticked};
 pub use guard::{Guard, HasToken, guard};
 pub use language::{COOKIE as LANGUAGE, cookie, language};
 pub(crate) use people::forms as people_forms;

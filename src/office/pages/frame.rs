@@ -21,6 +21,7 @@ pub(super) struct Words {
     pub emergency: String,
     pub roll_call: String,
     pub assess: String,
+    pub journal: String,
     pub enrol: String,
     pub groups: String,
     pub people: String,
@@ -45,6 +46,8 @@ pub(super) enum Place {
     RollCall,
     /// 考评
     Assess,
+    /// 播出记录
+    Journal,
     /// 入网
     Enrol,
     /// 分组

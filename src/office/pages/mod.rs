@@ -7,9 +7,11 @@
 //!
 //! Not here: what stations ask (`/v1`), connections, sessions, languages ([`crate::web`]).
 
+mod assess;
 mod campaigns;
 pub(in crate::office) mod first_run;
 mod frame;
+mod journal;
 mod orders;
 mod people;
 mod records;
@@ -100,7 +102,8 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/sign-out", post(sign_in::sign_out::<Pages>))
         .route("/language", post(sign_in::language))
         .route("/style.css", get(web::style))
-        .route("/live.js", get(web::live));
+        .route("/live.js", get(web::live))
+        .route("/print.js", get(web::print));
     let viewers = Router::new()
         .route("/", get(stations::page))
         .route("/stations/{id}", get(station::page))
@@ -111,6 +114,13 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/sounds/{sha256}", get(sounds::listen))
         .route("/roll-call", get(orders::roll_call))
         .route("/orders/{id}", get(orders::page))
+        .route("/assess", get(assess::page))
+        .route("/assess/print", get(assess::sheet))
+        .route("/assess/year", get(assess::whole_year))
+        .route("/assess.xlsx", get(assess::workbook))
+        .route("/assess/{station}", get(assess::station))
+        .route("/assess/{station}/evidence", get(assess::proof))
+        .route("/journal", get(journal::page))
         .route("/records", get(records::page))
         .route("/password", get(people_forms::own::<Pages>).post(people_forms::set_own::<Pages>));
     let operators = Router::new()

@@ -1,6 +1,8 @@
 //! Every text of the office's pages, one file a language; each page names its own part.
 
-use super::{campaigns, first_run, frame, orders, people, records, sounds, station, stations, targets};
+use super::{
+    assess, campaigns, first_run, frame, journal, orders, people, records, sounds, station, stations, targets,
+};
 use crate::{
     text::Language,
     web::{SiteWords, Texts, read_words},
@@ -20,6 +22,8 @@ pub(super) struct Words {
     pub orders: orders::Words,
     pub sounds: sounds::Words,
     pub campaigns: campaigns::Words,
+    pub assess: assess::Words,
+    pub journal: journal::Words,
     pub people: people::Words,
     pub records: records::Words,
     pub first_run: first_run::Words,

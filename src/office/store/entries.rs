@@ -156,6 +156,17 @@ struct Where {
 }
 
 impl Where {
+    /// These days, of every station or of this one.
+    fn days(span: Span, station: Option<&StationId>) -> Self {
+        let mut wanted = Self::default();
+        wanted.add("date >= ?", span.first.to_string());
+        wanted.add("date <= ?", span.last.to_string());
+        if let Some(station) = station {
+            wanted.add("station = ?", station.as_str());
+        }
+        wanted
+    }
+
     /// Adds a condition, in which `?` stands for the value.
     fn add(&mut self, condition: &str, value: impl Into<String>) {
         self.values.push(value.into());
@@ -206,20 +217,21 @@ pub struct StoredLine {
 }
 
 impl Store {
-    /// Returns what 考评 of a month is made of: every station of which a day counts, by id.
+    /// Returns what 考评 of a month is made of: every station of which a day counts, by id; or this one alone.
     pub async fn month_records(
         &self,
         month: Month,
+        station: Option<&StationId>,
         now: Timestamp,
         zone: &TimeZone,
     ) -> Result<Vec<Record>, StoreError> {
         let whole = Span { first: month.first(), last: month.last() };
         let (subjects, mut tallies, mut dates, mut journals, mut presence) = tokio::try_join!(
-            self.subjects(),
-            self.tallies(whole, None),
-            self.dates_on_record(whole),
-            self.journal_spans(zone),
-            self.presence(whole, zone),
+            self.subjects(station),
+            self.tallies(whole, station),
+            self.dates_on_record(whole, station),
+            self.journal_spans(station, zone),
+            self.presence(whole, station, zone),
         )?;
         let today = now.to_zoned_datetime(zone.clone()).date();
         let mut records = Vec::new();
@@ -245,7 +257,7 @@ impl Store {
     }
 
     /// Every station that was taken in.
-    async fn subjects(&self) -> Result<Vec<Subject>, StoreError> {
+    async fn subjects(&self, station: Option<&StationId>) -> Result<Vec<Subject>, StoreError> {
         let revoked = "SELECT about, max(at) AS at FROM audit WHERE what = $1 GROUP BY about";
         let mut ended = BTreeMap::new();
         for row in sqlx::query(revoked).bind(Deed::Revoked.key()).fetch_all(self.reads()).await? {
@@ -265,7 +277,11 @@ impl Store {
                 up: station.up,
             })
         };
-        Ok(self.stations().await?.into_iter().filter_map(subject).collect())
+        let stations = match station {
+            Some(station) => self.station(station).await?.into_iter().collect(),
+            None => self.stations().await?,
+        };
+        Ok(stations.into_iter().filter_map(subject).collect())
     }
 
     /// What the days of each station add up to.
@@ -274,12 +290,7 @@ impl Store {
         span: Span,
         station: Option<&StationId>,
     ) -> Result<BTreeMap<String, Vec<Tally>>, StoreError> {
-        let mut wanted = Where::default();
-        wanted.add("date >= ?", span.first.to_string());
-        wanted.add("date <= ?", span.last.to_string());
-        if let Some(station) = station {
-            wanted.add("station = ?", station.as_str());
-        }
+        let wanted = Where::days(span, station);
         // PostgreSQL adds large numbers up to numbers that `Any` does not know.
         let sql = format!(
             "SELECT station, outcome, reason, asked, CAST(sum(times) AS BIGINT) AS times,
@@ -295,11 +306,15 @@ impl Store {
     }
 
     /// The days of which there is a record.
-    async fn dates_on_record(&self, span: Span) -> Result<BTreeMap<String, BTreeSet<Date>>, StoreError> {
-        let query = "SELECT DISTINCT station, date FROM day WHERE date >= $1 AND date <= $2";
-        let query = sqlx::query(query).bind(span.first.to_string()).bind(span.last.to_string());
+    async fn dates_on_record(
+        &self,
+        span: Span,
+        station: Option<&StationId>,
+    ) -> Result<BTreeMap<String, BTreeSet<Date>>, StoreError> {
+        let wanted = Where::days(span, station);
+        let sql = format!("SELECT DISTINCT station, date FROM day WHERE {}", wanted.sql);
         let mut dates: BTreeMap<String, BTreeSet<Date>> = BTreeMap::new();
-        for row in query.fetch_all(self.reads()).await? {
+        for row in wanted.bind(sqlx::query(AssertSqlSafe(sql))).fetch_all(self.reads()).await? {
             dates.entry(row.try_get("station")?).or_default().insert(date(&row, "date")?);
         }
         Ok(dates)
@@ -307,15 +322,21 @@ impl Store {
 
     /// From which day to which each journal reaches. A row that a wrong clock dated in the future proves nothing about
     /// the days before it, so no journal reaches beyond the day on which the last of it came.
-    async fn journal_spans(&self, zone: &TimeZone) -> Result<BTreeMap<String, Vec<Span>>, StoreError> {
+    async fn journal_spans(
+        &self,
+        station: Option<&StationId>,
+        zone: &TimeZone,
+    ) -> Result<BTreeMap<String, Vec<Span>>, StoreError> {
         let query =
             "SELECT journal.station AS station, journal.at AS at, first.due AS first, last.due AS last FROM journal
             JOIN entry AS first ON first.station = journal.station AND first.epoch = journal.epoch AND first.seq = 1
             JOIN entry AS last
-                ON last.station = journal.station AND last.epoch = journal.epoch AND last.seq = journal.acked";
+                ON last.station = journal.station AND last.epoch = journal.epoch AND last.seq = journal.acked
+            WHERE $1 IN ('', journal.station)";
+        let query = sqlx::query(query).bind(station.map_or("", StationId::as_str));
         let day = |at: Timestamp| at.to_zoned_datetime(zone.clone()).date();
         let mut spans: BTreeMap<String, Vec<Span>> = BTreeMap::new();
-        for row in sqlx::query(query).fetch_all(self.reads()).await? {
+        for row in query.fetch_all(self.reads()).await? {
             let last = day(moment(&row, "last")?.min(moment(&row, "at")?));
             spans.entry(row.try_get("station")?).or_default().push(Span { first: day(moment(&row, "first")?), last });
         }
@@ -323,21 +344,27 @@ impl Store {
     }
 
     /// Coming and going within some days, and how it stood before.
-    async fn presence(&self, span: Span, zone: &TimeZone) -> Result<BTreeMap<String, Presence>, StoreError> {
+    async fn presence(
+        &self,
+        span: Span,
+        station: Option<&StationId>,
+        zone: &TimeZone,
+    ) -> Result<BTreeMap<String, Presence>, StoreError> {
         let midnight = |day: Date| instant(zone, day.at(0, 0, 0, 0)).as_millisecond();
         let (start, end) = (midnight(span.first), midnight(span.last.saturating_add(1.day())));
         // By the key of the table, station for station: it has grown for years.
         let before = "SELECT id, (SELECT up FROM presence WHERE presence.station = station.id AND presence.at < $1
-            ORDER BY presence.at DESC, presence.up DESC LIMIT 1) AS up FROM station";
+            ORDER BY presence.at DESC, presence.up DESC LIMIT 1) AS up FROM station WHERE $2 IN ('', id)";
         let within = "SELECT presence.station AS station, presence.at AS at, presence.up AS up
             FROM station CROSS JOIN presence
-            WHERE presence.station = station.id AND presence.at >= $1 AND presence.at < $2";
+            WHERE presence.station = station.id AND presence.at >= $1 AND presence.at < $2 AND $3 IN ('', station.id)";
+        let only = station.map_or("", StationId::as_str);
         let mut presence: BTreeMap<String, Presence> = BTreeMap::new();
-        for row in sqlx::query(before).bind(start).fetch_all(self.reads()).await? {
+        for row in sqlx::query(before).bind(start).bind(only).fetch_all(self.reads()).await? {
             let was_up = row.try_get::<Option<i64>, _>("up")? == Some(1);
             presence.insert(row.try_get("id")?, Presence { was_up, changes: Vec::new() });
         }
-        for row in sqlx::query(within).bind(start).bind(end).fetch_all(self.reads()).await? {
+        for row in sqlx::query(within).bind(start).bind(end).bind(only).fetch_all(self.reads()).await? {
             let change = (moment(&row, "at")?, row.try_get::<i64, _>("up")? == 1);
             presence.entry(row.try_get("station")?).or_default().changes.push(change);
         }
@@ -363,12 +390,7 @@ impl Store {
     /// Returns the days with rows that may be looked for, the newest first, and how many rows of each are; where an
     /// announcement is looked for, at most as many.
     pub async fn days_found(&self, search: &Search) -> Result<Vec<(Date, i64)>, StoreError> {
-        let mut wanted = Where::default();
-        wanted.add("date >= ?", search.from.to_string());
-        wanted.add("date <= ?", search.until.to_string());
-        if let Some(station) = &search.station {
-            wanted.add("station = ?", station.as_str());
-        }
+        let mut wanted = Where::days(Span { first: search.from, last: search.until }, search.station.as_ref());
         if let Some(outcome) = &search.outcome {
             wanted.add("outcome = ?", key(outcome)?);
         }
