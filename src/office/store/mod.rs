@@ -13,6 +13,7 @@
 
 mod campaigns;
 mod commands;
+mod copy;
 mod enrol;
 mod entries;
 mod glance;
@@ -58,6 +59,12 @@ pub enum StoreError {
     /// It refused.
     #[error("数据库没有完成操作")]
     Database(#[source] sqlx::Error),
+    /// A copy would mix with what is there.
+    #[error("目标数据库里已有内容；请换一个空的数据库")]
+    NotEmpty,
+    /// A copy is not like its original.
+    #[error("复制的内容与原来的不一致，什么也没有写入：{0}")]
+    Unlike(String),
     /// What `--database` says is no database.
     #[error("`{0}` 不是数据库地址；请写 postgres://用户名@服务器/数据库，不写则用主目录里的 office.db")]
     NoAddress(String),
