@@ -32,6 +32,9 @@ use tokio::{
     task::JoinSet,
 };
 
+/// How long uploads may take, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// An office's tables with an intake, and a look into them of one's own.
 struct Office {
     database: Option<String>,
@@ -447,17 +450,27 @@ async fn kill_while_uploading(database: Option<&str>, folder: &Path, processes: 
             uploads.spawn(send_all(pen.clone(), at.clone(), count.clone(), 7 + 6 * process));
         }
     }
-    let all = ROWS * (STATIONS * processes) as i64;
-    for kill in 1..=kills {
-        let mark = all * kill / (kills + 1);
-        counted.wait_for(|count| *count >= mark).await.unwrap();
-        let victim = usize::try_from(kill).unwrap() % processes;
-        children[victim].kill().await.unwrap();
-        let (child, address) = launch(database, folder).await;
-        children[victim] = child;
-        places[victim].send_replace(address);
+    let (database, folder) = (database.map(str::to_owned), folder.to_owned());
+    let mut killer = JoinSet::new();
+    killer.spawn(async move {
+        let all = ROWS * (STATIONS * processes) as i64;
+        for kill in 1..=kills {
+            let mark = all * kill / (kills + 1);
+            counted.wait_for(|count| *count >= mark).await.unwrap();
+            let victim = usize::try_from(kill).unwrap() % processes;
+            children[victim].kill().await.unwrap();
+            let (child, address) = launch(database.as_deref(), &folder).await;
+            children[victim] = child;
+            places[victim].send_replace(address);
+        }
+        // They end with this.
+        std::future::pending::<()>().await;
+    });
+    tokio::select! {
+        _ = uploads.join_all() => {}
+        ended = killer.join_next() => panic!("{ended:?}"),
+        () = tokio::time::sleep(PATIENCE) => panic!("the uploads never ended"),
     }
-    uploads.join_all().await;
     for pen in &pens {
         office.holds_exactly(pen).await;
     }
@@ -553,5 +566,5 @@ async fn an_office_for_the_others_to_kill() {
         }
     };
     // Longer than any test; one that ends otherwise takes this process with it.
-    let _: Result<(), _> = tokio::time::timeout(Duration::from_secs(600), serve).await;
+    let _: Result<(), _> = tokio::time::timeout(2 * PATIENCE, serve).await;
 }
