@@ -13,7 +13,7 @@ impl Conductor {
             return Done::Playing(id);
         }
         let local = self.timeline.program().zone.to_datetime(now.wall);
-        let left = order.until.checked_sub(now.since_boot).map(|left| SignedDuration::try_from(left));
+        let left = order.until.checked_sub(now.since_boot).map(SignedDuration::try_from);
         let grace = left.map(|left| left.unwrap_or(SignedDuration::MAX)).filter(|left| left.is_positive());
         let occurrence = Occurrence {
             id: id.clone(),

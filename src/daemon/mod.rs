@@ -448,7 +448,7 @@ impl Station {
                 Some(word) = words.recv() => self.hear(word).await,
                 Some(ask) = asks.recv() => self.answer(ask).await,
                 Some(()) = changes.recv() => self.reread().await,
-                Some(word) = orders.recv() => self.from_office(word).await,
+                Some(word) = orders.recv() => self.heed_office(word).await,
                 Some((path, state)) = prepares.recv() => self.take_prepared(&path, state).await,
                 Some((clips, findings, whole)) = finds.recv() => self.take_clips(clips, findings, whole).await,
                 Some(page) = listens.recv() => self.take_page(page),
@@ -469,7 +469,7 @@ impl Station {
     async fn hear(&mut self, from: FromSpeaker) {
         match from {
             FromSpeaker::Word(word) => {
-                let word = self.clock.from_speaker(word);
+                let word = self.clock.of_speaker(word);
                 self.speaker_answers = true;
                 match &word {
                     Word::Underrun { micros } => {

@@ -136,7 +136,7 @@ fn at_office(operator: &str) -> String {
 }
 
 impl Station {
-    pub(super) async fn from_office(&mut self, word: ToStation) {
+    pub(super) async fn heed_office(&mut self, word: ToStation) {
         match word {
             ToStation::Plans => self.reread().await,
             ToStation::Carry(errand) => self.carry(errand).await,

@@ -57,7 +57,7 @@ impl StationClock {
     }
 
     /// What the speaker says, by the station's clock.
-    pub(super) fn from_speaker(&self, mut word: Word) -> Word {
+    pub(super) fn of_speaker(&self, mut word: Word) -> Word {
         if let Word::Started { at, .. } | Word::Ended { at, .. } = &mut word {
             *at = plus(*at, self.ahead());
         }

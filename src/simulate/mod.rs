@@ -244,14 +244,7 @@ impl Fleet {
 
     fn command_came(&mut self, reading: Reading, station: usize, envelope: &str, at: Timestamp) {
         if self.read.as_ref().is_none_or(|(text, ..)| text != envelope) {
-            let read = || {
-                let read = Envelope::read(envelope.as_bytes()).ok()?;
-                let command: serde_json::Value = serde_json::from_slice(read.payload()).ok()?;
-                let id = CommandId::try_from(command["id"].as_str()?.to_owned()).ok()?;
-                let issued = Timestamp::from_millisecond(command["issued"].as_i64()?).ok()?;
-                Some((envelope.to_owned(), id, command["op"].as_str()?.to_owned(), issued))
-            };
-            self.read = read();
+            self.read = read(envelope);
         }
         if let Some((_, id, op, issued)) = &self.read {
             self.figures.came(station, (*id, op, *issued), at, reading.since_boot);
@@ -311,4 +304,13 @@ fn identity(index: usize, seed: u64) -> (Me, String) {
     let id = format!("sim-{seed:x}-{:05}", index + 1);
     let epoch = format!("{id}-{:016x}", dice.next());
     (Me::new(id.try_into().expect("made of the letters that a name may have"), key), epoch)
+}
+
+/// Reads a command as far as the figures need it: its text, name, operation and moment of issue.
+fn read(envelope: &str) -> Option<(String, CommandId, String, Timestamp)> {
+    let read = Envelope::read(envelope.as_bytes()).ok()?;
+    let command: serde_json::Value = serde_json::from_slice(read.payload()).ok()?;
+    let id = CommandId::try_from(command["id"].as_str()?.to_owned()).ok()?;
+    let issued = Timestamp::from_millisecond(command["issued"].as_i64()?).ok()?;
+    Some((envelope.to_owned(), id, command["op"].as_str()?.to_owned(), issued))
 }

@@ -58,6 +58,7 @@ impl Server {
             shell.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh"]);
         }
         let spawned = shell.args(["-c", KEEPER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        #[expect(clippy::zombie_processes, reason = "it ends when its input does, which may be after this process")]
         let mut keeper = spawned.expect("a shell can be started");
         let (asks, stdout) = (keeper.stdin.take().unwrap(), keeper.stdout.take().unwrap());
         let mut server = Self { folder: String::new(), asks, answers: BufReader::new(stdout), databases: 0 };

@@ -20,7 +20,7 @@ use crate::{
         preview::{Foreseen, Preview},
         store::{About, Filed, Shelved, Station, StationState},
     },
-    schedule::{Finding, Severity, edit::fields::Fields},
+    schedule::{Finding, Severity},
     text::Language,
     web::{Asked, Input, Parts, Problem, press},
 };
@@ -555,7 +555,7 @@ fn is_of_bulletin(days: &str) -> bool {
 }
 
 /// Returns the remarks of findings with their class and line.
-fn remarks<'a>(findings: &'a [Finding], language: Language) -> Vec<(&'static str, Option<u32>, &'a str)> {
+fn remarks(findings: &[Finding], language: Language) -> Vec<(&'static str, Option<u32>, &str)> {
     let class = |severity| match severity {
         Severity::Error => "error",
         Severity::Warning => "warning",

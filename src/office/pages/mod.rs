@@ -9,8 +9,10 @@
 
 mod assess;
 mod campaigns;
+mod enrol;
 pub(in crate::office) mod first_run;
 mod frame;
+mod groups;
 mod journal;
 mod orders;
 mod people;
@@ -110,6 +112,7 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/campaigns", get(campaigns::list))
         .route("/campaigns/{id}", get(campaigns::page))
         .route("/campaigns/{id}/look", get(campaigns::look))
+        .route("/groups", get(groups::page))
         .route("/sounds", get(sounds::page))
         .route("/sounds/{sha256}", get(sounds::listen))
         .route("/roll-call", get(orders::roll_call))
@@ -124,11 +127,19 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/records", get(records::page))
         .route("/password", get(people_forms::own::<Pages>).post(people_forms::set_own::<Pages>));
     let operators = Router::new()
+        .route("/enrol", get(enrol::page))
+        .route("/enrol/code", post(enrol::make))
+        .route("/enrol/{id}/confirm", post(enrol::confirm))
+        .route("/enrol/{id}/decline", post(enrol::decline))
+        .route("/stations/{id}/place", post(station::place))
+        .route("/groups", post(groups::change))
         .route("/campaigns/new", get(campaigns::create))
         .route("/campaigns/{id}/edit", get(campaigns::edit))
         .route("/campaigns/{id}/step", post(campaigns::take_step))
         .route("/roll-call", post(orders::call));
     let admins = Router::new()
+        .route("/stations/{id}/revoke", post(station::revoke))
+        .route("/stations/{id}/journal", post(station::agree))
         .route("/emergency", get(orders::emergency).post(orders::give))
         .route("/emergency/look", post(orders::look))
         .route("/drill", get(orders::drill).post(orders::give_drill))

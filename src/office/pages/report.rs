@@ -78,7 +78,7 @@ impl Report {
             rejected,
             faults: list(&facts["faults"], said),
             device: text(&facts["device"]),
-            disk_free_mb: facts["disk_free_mb"].as_u64(),
+            disk_free_mb: facts["disk_free"].as_u64().map(|bytes| bytes / 1_000_000),
             volume: facts["volume"].as_u64(),
             version: text(&facts["version"]),
             playing: list(&facts["playing"], |one| text(one).or_else(|| text(&one["title"]))),

@@ -1,7 +1,29 @@
 //! Why the office did not do it, as the pages say it: a sentence in the language of whoever asked.
 
-use crate::{office::desk::DeskError, schedule::Finding, text::Language, web::Problem};
+use crate::{
+    office::{desk::DeskError, enrol::EnrolError},
+    schedule::Finding,
+    text::Language,
+    web::Problem,
+};
 use axum::http::StatusCode;
+
+/// Why an enrolment did not go on.
+pub(super) fn enrol(error: &EnrolError, language: Language) -> Problem {
+    match error {
+        EnrolError::Refused(said) => Problem::bad(said.in_language(language)),
+        EnrolError::Wait(seconds) => Problem {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            said: language.pick(format!("请 {seconds} 秒后再试"), format!("try again in {seconds} s")),
+        },
+        EnrolError::Desk(error) => desk(error, language),
+        EnrolError::Store(_) | EnrolError::NoRandom(_) => {
+            tracing::error!(?error, "an enrolment failed");
+            let en = "the office could not do it; check its database and disk, and try again";
+            Problem { status: StatusCode::SERVICE_UNAVAILABLE, said: language.pick(error.to_string(), en.to_owned()) }
+        }
+    }
+}
 
 /// Why the desk did not do it.
 pub(super) fn desk(error: &DeskError, language: Language) -> Problem {

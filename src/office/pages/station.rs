@@ -3,15 +3,17 @@
 
 use super::{
     Pages,
-    frame::{Frame, Place, Times, fill, query},
+    frame::{Frame, Place, Times, done, fill, query},
     report::Report,
+    said,
+    targets::parted,
 };
 use crate::{
-    link::{Envelope, Plan, StationId, journal::Turned},
-    office::store::{JournalOf, Played, ReceiptOf, RejectedBy, Station, StationState, Turn},
+    link::{Division, Envelope, GroupName, Plan, StationId, journal::Turned},
+    office::store::{Deed, Held, Played, ReceiptOf, RejectedBy, Station, StationState, Turn},
     outcome::{Outcome, Reason},
     text::Language,
-    web::{Asked, Problem},
+    web::{Asked, Input, Problem},
 };
 use askama::Template;
 use axum::{
@@ -20,6 +22,7 @@ use axum::{
 };
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Texts of this page.
@@ -125,6 +128,23 @@ impl Wanted {
     }
 }
 
+/// A journal that the station wrote.
+#[derive(Debug, Serialize)]
+struct Journal {
+    epoch: String,
+    acked: i64,
+    turned: Option<Turned>,
+    at: Timestamp,
+    is_current: bool,
+}
+
+impl Journal {
+    fn of(held: Held) -> Self {
+        let Held { cursor, turned, at, is_current } = held;
+        Self { epoch: cursor.epoch, acked: cursor.acked, turned, at, is_current }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct View {
     #[serde(flatten)]
@@ -136,7 +156,7 @@ struct View {
     rejected: Vec<RejectedBy>,
     receipts: Vec<ReceiptOf>,
     turns: Vec<Turn>,
-    journals: Vec<JournalOf>,
+    journals: Vec<Journal>,
 }
 
 impl View {
@@ -182,17 +202,16 @@ impl Page<'_> {
     }
 
     /// Why the office does not take this journal in; none while it does.
-    fn turned(&self, journal: &JournalOf) -> Option<String> {
-        let turned: Turned = serde_json::from_str(journal.turned.as_ref()?).ok()?;
-        Some(turned_said(&turned, self.language))
+    fn turned(&self, journal: &Journal) -> Option<String> {
+        Some(turned_said(journal.turned.as_ref()?, self.language))
     }
 
     /// The journals that only a clerk can let in.
-    fn others(&self) -> Vec<&JournalOf> {
+    fn others(&self) -> Vec<&Journal> {
         self.view.journals.iter().filter(|journal| !journal.is_current).collect()
     }
 
-    fn current(&self) -> Option<&JournalOf> {
+    fn current(&self) -> Option<&Journal> {
         self.view.journals.iter().find(|journal| journal.is_current)
     }
 
@@ -260,11 +279,79 @@ pub(super) async fn page(
         rejected: store.rejected_by(&station.id, MOST).await?,
         receipts: store.receipts_of(&station.id, MOST).await?,
         turns: store.turns(&station.id, MOST).await?,
-        journals: store.journals_of(&station.id).await?,
+        journals: store.journals(&station.id).await?.into_iter().map(Journal::of).collect(),
         station,
     };
     let language = asked.language;
     let frame = Frame::new(asked, &about.name, Place::Stations);
     let words = &frame.words.station;
     Ok(frame.answer(&view, &Page { frame: &frame, words, view: &view, times, language }))
+}
+
+/// The body of `POST /stations/{id}/place`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlaceForm {
+    name: String,
+    division: String,
+    #[serde(default)]
+    groups: String,
+}
+
+fn address(station: &Station) -> String {
+    format!("/stations/{}", station.id)
+}
+
+/// `POST /stations/{id}/place`: another name, division, other groups.
+pub(super) async fn place(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    asked: Asked,
+    Input(form): Input<PlaceForm>,
+) -> Result<Response, Problem> {
+    let station = named(&pages, id, &asked).await?;
+    let all = super::words::Words::of(asked.language);
+    let division = Division::try_from(form.division.trim().to_owned());
+    let division = division.map_err(|_| Problem::bad(all.enrol.bad_division.clone()))?;
+    let groups = parted(Some(&form.groups)).map(|name| GroupName::try_from(name.to_owned()));
+    let groups = groups.collect::<Result<_, _>>().map_err(|_| Problem::bad(all.groups.bad_name.clone()))?;
+    let put = pages.office.put(&asked.name(), &station.id, form.name.trim(), &division, &groups).await;
+    put.map_err(|error| said::enrol(&error, asked.language))?;
+    Ok(done(&asked, &json!({ "done": "placed", "station": station.id }), &address(&station), "placed"))
+}
+
+/// `POST /stations/{id}/revoke`
+pub(super) async fn revoke(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let station = named(&pages, id, &asked).await?;
+    let revoked = pages.office.revoke(&asked.name(), &station.id).await;
+    revoked.map_err(|error| said::enrol(&error, asked.language))?;
+    Ok(done(&asked, &json!({ "done": "revoked", "station": station.id }), &address(&station), "revoked"))
+}
+
+/// The body of `POST /stations/{id}/journal`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JournalForm {
+    epoch: String,
+}
+
+/// `POST /stations/{id}/journal`: from now on another journal is taken in.
+pub(super) async fn agree(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    asked: Asked,
+    Input(form): Input<JournalForm>,
+) -> Result<Response, Problem> {
+    let station = named(&pages, id, &asked).await?;
+    let mut change = pages.office.store.change().await?;
+    if !change.agree_to_journal(&station.id, &form.epoch).await? {
+        return Err(Problem::missing(&asked));
+    }
+    change.commit(&asked.name(), Deed::Placed, station.id.as_str(), &form.epoch).await?;
+    pages.office.watches.hint();
+    Ok(done(&asked, &json!({ "done": "journal", "station": station.id }), &address(&station), "journal"))
 }

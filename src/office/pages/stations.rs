@@ -52,7 +52,6 @@ pub(super) struct Words {
     pub fetching: String,
     pub no_plan: String,
     pub clock: String,
-    pub no_device: String,
     pub disk: String,
     pub refused: String,
     pub page: String,

@@ -1,7 +1,8 @@
 //! Every text of the office's pages, one file a language; each page names its own part.
 
 use super::{
-    assess, campaigns, first_run, frame, journal, orders, people, records, sounds, station, stations, targets,
+    assess, campaigns, enrol, first_run, frame, groups, journal, orders, people, records, sounds, station, stations,
+    targets,
 };
 use crate::{
     text::Language,
@@ -18,6 +19,8 @@ pub(super) struct Words {
     pub frame: frame::Words,
     pub stations: stations::Words,
     pub station: station::Words,
+    pub enrol: enrol::Words,
+    pub groups: groups::Words,
     pub targets: targets::Words,
     pub orders: orders::Words,
     pub sounds: sounds::Words,

@@ -48,21 +48,6 @@ pub struct ReceiptOf {
     pub at: Timestamp,
 }
 
-/// A journal that a station wrote.
-#[derive(Debug, Clone, Serialize)]
-pub struct JournalOf {
-    /// Its name.
-    pub epoch: String,
-    /// The last row that is here.
-    pub acked: i64,
-    /// Why the last batch was not taken in, as JSON of [`crate::link::journal::Turned`].
-    pub turned: Option<String>,
-    /// When the last batch came.
-    pub at: Timestamp,
-    /// It is the one that the station is known to write.
-    pub is_current: bool,
-}
-
 /// A document that a station did not accept.
 #[derive(Debug, Clone, Serialize)]
 pub struct RejectedBy {
@@ -172,18 +157,6 @@ impl Store {
             Ok(ReceiptOf { command, op, title, drill: drill == 1, issued: moment(issued)?, state, at: moment(at)? })
         };
         rows.into_iter().map(receipt).collect()
-    }
-
-    /// Returns the journals that a station wrote, the current one first.
-    pub async fn journals_of(&self, station: &StationId) -> Result<Vec<JournalOf>, StoreError> {
-        let sql = "SELECT epoch, acked, turned, at, is_current FROM journal WHERE station = $1 \
-                   ORDER BY is_current DESC, at DESC";
-        let rows: Vec<(String, i64, Option<String>, i64, i64)> =
-            sqlx::query_as(sql).bind(station.as_str()).fetch_all(self.reads()).await?;
-        let journal = |(epoch, acked, turned, at, is_current): (_, _, _, _, i64)| {
-            Ok(JournalOf { epoch, acked, turned, at: moment(at)?, is_current: is_current == 1 })
-        };
-        rows.into_iter().map(journal).collect()
     }
 
     /// Returns the last documents that a station did not accept, newest first.

@@ -28,7 +28,7 @@ pub use campaigns::{Filed, Stored, Version};
 pub use commands::{Ordered, Receipt};
 pub use enrol::{Asked, Asking, Code};
 pub use entries::{Evidence, Found, Mark, Search, StoredLine};
-pub use glance::{JournalOf, LastWord, Played, ReceiptOf, Record, RejectedBy, Shelved, Turn};
+pub use glance::{LastWord, Played, ReceiptOf, Record, RejectedBy, Shelved, Turn};
 pub use journal::Held;
 pub use presence::{Refusal, Saying};
 pub(in crate::office) use stations::read;
