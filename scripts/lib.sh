@@ -78,8 +78,8 @@ need_build() {
 }
 
 # What it takes to test: a sound server that needs no sound card, a clock that runs fast for it, files of every format,
-# a browser with the program that drives it, and type for its pictures.
+# a browser with the program that drives it, type for its pictures, and the database that a large office keeps.
 need_tests() {
     need_build
-    need_packages pulseaudio pulseaudio-utils faketime ffmpeg chromium chromium-driver fonts-noto-cjk
+    need_packages pulseaudio pulseaudio-utils faketime ffmpeg chromium chromium-driver fonts-noto-cjk postgresql
 }

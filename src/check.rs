@@ -6,7 +6,7 @@
 use crate::{
     outcome::Reason,
     plan::{ClipState, Clips, DAILY_OCCURRENCES, Plan, Program, Verdict, crowded_days, plan},
-    schedule::{Finding, PlayPath, Schedule, Severity},
+    schedule::{Finding, PlayPath, Schedule, Severity, file_of},
 };
 use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date};
 use std::collections::BTreeSet;
@@ -36,13 +36,9 @@ fn remark(file: &str, severity: Severity, code: &'static str, message: String) -
     Finding { file: file.to_owned(), line: None, column: None, severity, code, message }
 }
 
-fn file_of(schedule: &Schedule) -> String {
-    format!("schedules/{}.toml", schedule.name)
-}
-
 /// What an announcement names and cannot have; what nothing plays.
 fn of_announcements(schedule: &Schedule, clips: &Clips, today: Date, findings: &mut Vec<Finding>) {
-    let file = file_of(schedule);
+    let file = schedule.file();
     let used: BTreeSet<_> = schedule.rules.iter().map(|rule| &rule.play).collect();
     for (name, announcement) in &schedule.announcements {
         let mut say = |severity, code, message| findings.push(remark(&file, severity, code, message));
@@ -53,7 +49,7 @@ fn of_announcements(schedule: &Schedule, clips: &Clips, today: Date, findings: &
             if let PlayPath::Folder(path) = folder
                 && clips.expand(std::slice::from_ref(folder)).is_empty()
             {
-                let message = format!("播报“{name}”的文件夹 audio/{path}/ 里没有音频；请放入音频或改正路径");
+                let message = format!("播报“{name}”的文件夹 {}/ 里没有音频；请放入音频或改正路径", path.file());
                 say(Severity::Error, "empty-folder", message);
             }
         }
@@ -61,11 +57,11 @@ fn of_announcements(schedule: &Schedule, clips: &Clips, today: Date, findings: &
         for path in paths.iter().chain(&announcement.chime) {
             match clips.get(path).map(|clip| &clip.state) {
                 None => {
-                    let message = format!("播报“{name}”要用的 audio/{path} 不存在；请放入这个文件或改正路径");
+                    let message = format!("播报“{name}”要用的 {} 不存在；请放入这个文件或改正路径", path.file());
                     say(Severity::Error, "clip-missing", message);
                 }
                 Some(ClipState::Refused(why)) => {
-                    let message = format!("播报“{name}”要用的 audio/{path} 不能播放：{}", why.zh);
+                    let message = format!("播报“{name}”要用的 {} 不能播放：{}", path.file(), why.zh);
                     say(Severity::Error, "clip-refused", message);
                 }
                 Some(ClipState::Ready { .. } | ClipState::Pending) => {}
@@ -73,7 +69,7 @@ fn of_announcements(schedule: &Schedule, clips: &Clips, today: Date, findings: &
         }
         let expired = |path| clips.get(path).is_some_and(|clip| clip.valid_until.is_some_and(|until| until < today));
         for path in paths.iter().filter(|path| expired(path)) {
-            let message = format!("播报“{name}”的 audio/{path} 已过有效期；请更换音频或修改 audio/clips.toml");
+            let message = format!("播报“{name}”的 {} 已过有效期；请更换音频或修改 audio/clips.toml", path.file());
             say(Severity::Warning, "clip-expired", message);
         }
     }
@@ -100,7 +96,7 @@ fn of_plan(program: &Program, year: &Plan, findings: &mut Vec<Finding>) {
             occurrence.local.strftime("%Y-%m-%d %H:%M:%S"),
             reason.zh()
         );
-        findings.push(remark(&format!("schedules/{}.toml", occurrence.schedule), severity, code, message));
+        findings.push(remark(&file_of(occurrence.source, &occurrence.schedule), severity, code, message));
     }
     let planned: BTreeSet<_> =
         year.occurrences.iter().map(|occurrence| (&occurrence.schedule, &occurrence.announcement)).collect();
@@ -108,7 +104,7 @@ fn of_plan(program: &Program, year: &Plan, findings: &mut Vec<Finding>) {
         for rule in &schedule.rules {
             if !planned.contains(&(&schedule.name, &rule.play)) {
                 let message = format!("播报“{}”今后一年没有一次应播；请检查规则的日子和时间", rule.play);
-                findings.push(remark(&file_of(schedule), Severity::Warning, "never-due", message));
+                findings.push(remark(&schedule.file(), Severity::Warning, "never-due", message));
             }
         }
     }

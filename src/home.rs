@@ -8,8 +8,9 @@ use crate::{
     calendar::{Calendar, YearFile},
     config::{self, Config},
     disk::write_whole,
+    link::{self, BlobId, shell},
     plan::{Clips, Program},
-    schedule::{Finding, Severity, Source, file},
+    schedule::{ClipPath, Finding, Schedule, Severity, Source, file, file_of},
     text::{hex, place},
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -23,6 +24,8 @@ use std::{
 
 /// The largest text that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
+/// Where delivered plans are, as findings name it.
+const DELIVERED: &str = "data/office/link.json";
 /// How many versions are kept to judge the time spent down.
 const KEPT: usize = 50;
 
@@ -92,6 +95,22 @@ impl Home {
                         texts.unreadable.push(file);
                     }
                 }
+            }
+        }
+        match shell::delivered(&self.data()) {
+            Ok(plans) => {
+                texts.delivered = plans.into_iter().map(|(source, plan)| (source, plan.into())).collect();
+            }
+            Err(error) => {
+                findings.push(Finding {
+                    file: DELIVERED.to_owned(),
+                    line: None,
+                    column: None,
+                    severity: Severity::Error,
+                    code: "unreadable",
+                    message: format!("{error}；在此之前，下发的计划照旧播出"),
+                });
+                texts.unreadable.push(DELIVERED.to_owned());
             }
         }
         (texts, findings)
@@ -233,9 +252,41 @@ pub struct Texts {
     pub schedules: BTreeMap<String, String>,
     /// `schedules/calendar/*.toml`
     pub calendar: BTreeMap<String, String>,
+    /// What offices delivered, by who issued it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub delivered: BTreeMap<Source, Delivered>,
     /// Files that exist and could not be read: the version in force keeps its place for them.
     #[serde(skip)]
     pub unreadable: Vec<String>,
+}
+
+impl Texts {
+    /// Returns the path by which the library knows a clip: what an office delivered goes by what it is there.
+    pub fn sound(&self, path: &ClipPath) -> ClipPath {
+        let named = |source| {
+            let plan = self.delivered.get(&source)?;
+            let own = ClipPath::try_from(path.named().to_owned()).ok()?;
+            let blob = plan.sounds.get(&own).filter(|_| ClipPath::delivered(source, &own) == *path)?;
+            Some(ClipPath::sound(blob))
+        };
+        [Source::Town, Source::County].into_iter().find_map(named).unwrap_or_else(|| path.clone())
+    }
+}
+
+/// A delivered plan, as far as it decides what plays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Schedule texts by name, in the form of local ones.
+    pub schedules: BTreeMap<String, String>,
+    /// Every sound that they play, by the path they have for it.
+    pub sounds: BTreeMap<ClipPath, BlobId>,
+}
+
+impl From<link::Plan> for Delivered {
+    fn from(plan: link::Plan) -> Self {
+        let sounds = plan.audio.into_iter().map(|sound| (sound.path, sound.sha256)).collect();
+        Self { schedules: plan.schedules, sounds }
+    }
 }
 
 /// One version of the texts, from the moment it took effect.
@@ -265,6 +316,11 @@ pub struct Assembled {
 }
 
 impl Assembled {
+    /// Puts other sounds in the place of those it has: what the library knows, whoever they came from.
+    pub fn supply(&mut self, clips: Clips) {
+        self.program.clips = with_delivered(clips, &self.texts.delivered);
+    }
+
     /// Returns what is kept of it before it takes effect.
     pub fn version(&self) -> Version {
         Version { effective: None, revision: self.revision.clone(), texts: self.texts.clone() }
@@ -357,12 +413,37 @@ pub fn assemble(texts: &Texts, in_force: Option<&Texts>, clips: Clips) -> Assemb
             effective.schedules.insert(file.clone(), text.clone());
         }
     }
+    let kept = in_force.filter(|_| texts.unreadable.iter().any(|file| file == DELIVERED));
+    effective.delivered.clone_from(&kept.unwrap_or(texts).delivered);
+    for (source, plan) in &effective.delivered {
+        for (name, text) in &plan.schedules {
+            let parsed = file::parse(*source, &file_of(*source, name), text);
+            findings.extend(parsed.findings);
+            schedules.extend(parsed.schedule.map(Schedule::at_station));
+        }
+    }
     schedules.sort_by(|a, b| (a.source, &a.name).cmp(&(b.source, &b.name)));
     findings.sort();
 
     let known = config.clone().unwrap_or_else(Config::first_run);
+    let clips = with_delivered(clips, &effective.delivered);
     let program = Program { zone: known.zone, schedules, calendar, hours: known.hours, closed: known.closed, clips };
     Assembled { revision: revision(&effective), texts: effective, config, program, findings }
+}
+
+/// Gives the sounds that offices delivered the paths by which their schedules know them.
+fn with_delivered(mut clips: Clips, delivered: &BTreeMap<Source, Delivered>) -> Clips {
+    for (source, plan) in delivered {
+        for (path, blob) in &plan.sounds {
+            let Some(mut clip) = clips.get(&ClipPath::sound(blob)).cloned() else { continue };
+            // A sound without a title of its own was named after its file, whose name says nothing.
+            if clip.title == blob.to_string() {
+                clip.title = path.stem().to_owned();
+            }
+            clips.0.insert(ClipPath::delivered(*source, path), clip);
+        }
+    }
+    clips
 }
 
 /// Returns the texts at hand and, for files that could not be read, those in force.
@@ -381,10 +462,22 @@ fn revision(texts: &Texts) -> String {
     let mut hash = Sha256::new();
     let station = texts.station.iter().map(|text| (config::FILE, text));
     let files = texts.calendar.iter().chain(&texts.schedules).map(|(file, text)| (file.as_str(), text));
+    let mut take = |part: &str| {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    };
     for (file, text) in station.chain(files) {
-        for part in [file, text] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
+        take(file);
+        take(text);
+    }
+    for (source, plan) in &texts.delivered {
+        for (name, text) in &plan.schedules {
+            take(&file_of(*source, name));
+            take(text);
+        }
+        for (path, blob) in &plan.sounds {
+            take(ClipPath::delivered(*source, path).as_str());
+            take(&blob.to_string());
         }
     }
     hex(&hash.finalize()[..8])
@@ -416,6 +509,56 @@ mod tests {
         assert!(gone.program.schedules.is_empty());
         let locked = Texts { unreadable: vec!["schedules/day.toml".into()], ..Texts::default() };
         assert_eq!(assemble(&locked, Some(&in_force.texts), Clips::default()).program.schedules.len(), 1);
+    }
+
+    /// A plan of the town that plays `a.wav`, which is the sound `of`.
+    fn town(of: &[u8]) -> BTreeMap<Source, Delivered> {
+        let sounds = BTreeMap::from([(ClipPath::try_from("a.wav".to_owned()).expect("a path"), BlobId::of(of))]);
+        BTreeMap::from([(Source::Town, Delivered { schedules: BTreeMap::from([("day".into(), GOOD.into())]), sounds })])
+    }
+
+    fn clip(title: &str) -> crate::plan::Clip {
+        let state = crate::plan::ClipState::Pending;
+        crate::plan::Clip { title: title.into(), valid_from: None, valid_until: None, retired: false, state }
+    }
+
+    #[test]
+    fn a_delivered_schedule_plays_its_own_sounds_beside_local_ones_of_the_same_name() {
+        let local = ClipPath::try_from("a.wav".to_owned()).expect("a path");
+        let delivered = ClipPath::delivered(Source::Town, &local);
+        let sound = ClipPath::sound(BlobId::of(b"town"));
+        let name = BlobId::of(b"town").to_string();
+        for (sound_title, title) in [(name.as_str(), "a"), ("镇长讲话", "镇长讲话")] {
+            let clips = Clips([(local.clone(), clip("本村")), (sound.clone(), clip(sound_title))].into());
+            let both = Texts { delivered: town(b"town"), ..texts(GOOD) };
+            let assembled = assemble(&both, None, clips);
+            let plays: Vec<_> = assembled
+                .program
+                .schedules
+                .iter()
+                .map(|schedule| (schedule.source, schedule.announcements["a"].play[0].to_string()))
+                .collect();
+            assert_eq!(plays, [(Source::Station, "a.wav".into()), (Source::Town, ".town/a.wav".into())]);
+            let titles =
+                [&local, &delivered].map(|path| assembled.program.clips.get(path).expect("a clip").title.clone());
+            assert_eq!(titles, ["本村", title]);
+            assert_eq!(assembled.texts.sound(&delivered), sound);
+            assert_eq!(assembled.texts.sound(&local), local);
+        }
+    }
+
+    #[test]
+    fn a_delivered_plan_is_part_of_the_version_and_stays_while_it_cannot_be_read() {
+        let with = |delivered| assemble(&Texts { delivered, ..texts(GOOD) }, None, Clips::default());
+        let (none, one, other) = (with(BTreeMap::new()), with(town(b"1")), with(town(b"2")));
+        assert_eq!(none.revision, assemble(&texts(GOOD), None, Clips::default()).revision);
+        assert!(none.revision != one.revision && one.revision != other.revision);
+        let kept: Version =
+            serde_json::from_slice(&serde_json::to_vec(&one.version()).expect("JSON")).expect("a version");
+        assert_eq!(kept.texts.delivered, town(b"1"));
+        let unreadable = Texts { unreadable: vec![DELIVERED.into()], ..texts(GOOD) };
+        assert_eq!(assemble(&unreadable, Some(&one.texts), Clips::default()).revision, one.revision);
+        assert_eq!(assemble(&texts(GOOD), Some(&one.texts), Clips::default()).revision, none.revision, "withdrawn");
     }
 
     #[test]

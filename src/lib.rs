@@ -11,6 +11,7 @@
 //! * [`link`] is what a station and its office say to each other, pure as the ground: documents, trust, state machines.
 //! * the only place where decisions meet effects: [`daemon`].
 //! * views of the daemon: [`web`] is what page servers share, [`panel`] the station's own pages.
+//! * the other end of the link, a program of its own: [`office`]; and many light stations for it: [`simulate`].
 //! * assembly: [`config`], [`cli`].
 
 pub mod calendar;
@@ -28,10 +29,12 @@ pub mod ingest;
 pub mod journal;
 pub mod library;
 pub mod link;
+pub mod office;
 pub mod outcome;
 pub mod panel;
 pub mod plan;
 pub mod schedule;
+pub mod simulate;
 pub mod speaker;
 pub mod text;
 pub mod trust;

@@ -1,4 +1,4 @@
-//! What is in `audio/` and what became of it.
+//! What is in `audio/`, and what offices delivered, and what became of it.
 //!
 //! [`Library::survey`] walks the folder and knows every file it has met before by path, size and time, so that an
 //! unchanged file is not read again. [`Library::scan`] sends the others through the ingest child, two at a time and the
@@ -17,6 +17,7 @@ use crate::{
     clock,
     disk::{PIECE, sync_folder},
     ingest::{Prepared, Refused, run_child},
+    link::shell::FOLDER,
     plan::{Clip, ClipState, Clips},
     schedule::{ClipPath, Finding, Severity},
 };
@@ -43,6 +44,8 @@ const PATIENCE: u8 = 3;
 #[derive(Debug)]
 pub struct Library {
     audio: PathBuf,
+    /// Sounds that offices delivered, each under its sha256.
+    delivered: PathBuf,
     ready: PathBuf,
     exe: PathBuf,
     target_lufs: f64,
@@ -84,6 +87,7 @@ impl Library {
         }
         Self {
             audio,
+            delivered: data.join(FOLDER),
             ready,
             exe,
             target_lufs,
@@ -106,7 +110,7 @@ impl Library {
     pub fn findings(&self) -> Vec<Finding> {
         let refused = self.clips.0.iter().filter_map(|(path, clip)| match &clip.state {
             ClipState::Refused(why) => Some(Finding {
-                file: format!("audio/{path}"),
+                file: path.file(),
                 line: None,
                 column: None,
                 severity: Severity::Warning,
@@ -120,8 +124,9 @@ impl Library {
 
     /// Walks `audio/` and takes in what is known of its files; the others are [`ClipState::Pending`].
     pub fn survey(&mut self) {
-        let (files, mut findings) = walk::walk(&self.audio);
+        let (mut files, mut findings) = walk::walk(&self.audio);
         let notes = Notes::read(&self.audio.join("clips.toml"), &files, &mut findings);
+        files.extend(walk::delivered(&self.delivered));
         self.clips =
             Clips(files.iter().map(|(path, (_, stamp))| (path.clone(), self.clip(path, *stamp, &notes))).collect());
         self.files = files;
@@ -136,7 +141,7 @@ impl Library {
             _ => None,
         });
         Clip {
-            title: title.unwrap_or_else(|| stem(path)),
+            title: title.unwrap_or_else(|| path.stem().to_owned()),
             valid_from: note.valid_from,
             valid_until: note.valid_until,
             retired: note.retired,
@@ -234,7 +239,7 @@ impl Library {
         if let Some(clip) = self.clips.0.get_mut(path) {
             clip.state = state;
             if let Known::Prepared { prepared, .. } = &known
-                && clip.title == stem(path)
+                && clip.title == path.stem()
             {
                 clip.title.clone_from(&prepared.title);
             }
@@ -259,14 +264,24 @@ impl Library {
     }
 }
 
+/// Prepares one delivered sound now, past everything that waits for import: an emergency is on the air before the rest of a
+/// plan. Writes what import would write, and finds it where import was first.
+pub async fn prepare_now(exe: &Path, data: &Path, sha256: &str, target_lufs: f64) -> ClipState {
+    let ready = data.join("ready");
+    match prepare(exe, &data.join(FOLDER).join(sha256), Some(&ready)).await {
+        Ok((prepared, _)) => ClipState::Ready {
+            gain: prepared.gain(target_lufs),
+            frames: prepared.frames,
+            file: ready.join(format!("{}.flac", prepared.sha256)),
+            sha256: prepared.sha256,
+        },
+        Err(refused) => ClipState::Refused(refused.said()),
+    }
+}
+
 /// Returns what import learned of the files of a station, by path; nothing before there is a cache.
 pub fn learned(data: &Path) -> BTreeMap<ClipPath, Prepared> {
     Cache::load(&data.join("ready/index.json")).prepared()
-}
-
-fn stem(path: &ClipPath) -> String {
-    let name = path.as_str().rsplit('/').next().unwrap_or_default();
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
 }
 
 /// Sends one file through the child. With `ready`, leaves the prepared sound there under its hash and returns its size.

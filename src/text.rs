@@ -78,6 +78,13 @@ pub fn civil_date(written: &Datetime) -> Option<Date> {
     Date::new(i16::try_from(date.year).ok()?, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
 }
 
+/// Returns a date as people say it, with its day of the week.
+pub fn day_named(date: Date, language: Language) -> String {
+    let weekday = usize::from(date.weekday().to_monday_zero_offset().unsigned_abs());
+    let chinese = ["一", "二", "三", "四", "五", "六", "日"][weekday];
+    language.pick(format!("{}月{}日 周{chinese}", date.month(), date.day()), date.strftime("%a %-d %b").to_string())
+}
+
 /// Lower-case hexadecimal digits, two a byte.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

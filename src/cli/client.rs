@@ -18,7 +18,7 @@ const ANSWER: usize = 1 << 20;
 pub(super) enum ClientError {
     #[error("站点没有运行；请先执行 dalaba run")]
     NotRunning,
-    #[error("站点没有回答（超过 10 秒）")]
+    #[error("站点没有及时回答")]
     Silent,
     #[error("与站点的通信中断")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -28,8 +28,18 @@ pub(super) enum ClientError {
 
 /// Sends `body` (or asks, without one) and returns the answer.
 pub(super) async fn ask(home: &Home, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+    ask_within(PATIENCE, home, path, body).await
+}
+
+/// The same for what takes longer, as a word with somebody else.
+pub(super) async fn ask_within(
+    patience: Duration,
+    home: &Home,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, ClientError> {
     let control = Control::read(home).map_err(|_| ClientError::NotRunning)?;
-    timeout(PATIENCE, exchange(&control, path, body)).await.map_err(|_| ClientError::Silent)?
+    timeout(patience, exchange(&control, path, body)).await.map_err(|_| ClientError::Silent)?
 }
 
 async fn exchange(control: &Control, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {

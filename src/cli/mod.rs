@@ -5,10 +5,13 @@ mod check;
 mod client;
 mod control;
 mod devices;
+mod enrol;
 mod ingest;
 mod journal;
+mod office;
 mod plan;
 mod run;
+mod simulate;
 
 use crate::{
     clock,
@@ -76,8 +79,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// 加入镇中心
+    Enrol(enrol::Enrol),
     /// 播出记录
     Journal(journal::Args),
+    /// 模拟许多站点：压测镇中心，或演示
+    Simulate(simulate::Simulate),
+    /// 运行办公室：一个镇，各村的大喇叭，一个页面
+    Office(office::Office),
     /// 声卡
     Devices(devices::Devices),
     /// The child that plays; started by the daemon.
@@ -125,7 +134,10 @@ async fn asynchronous(command: Command) -> anyhow::Result<u8> {
         Command::Hush(arguments) => control::hush(&arguments).await,
         Command::Volume(arguments) => control::volume(&arguments).await,
         Command::ConfirmClock(place) => control::post(&place, "/confirm-clock", serde_json::json!({})).await,
+        Command::Enrol(arguments) => enrol::run(&arguments).await,
         Command::Journal(arguments) => journal::run(arguments).await,
+        Command::Simulate(arguments) => simulate::run(arguments).await,
+        Command::Office(arguments) => office::run(arguments).await,
         Command::Speaker | Command::IngestChild { .. } | Command::Ingest { .. } | Command::Devices(_) => {
             unreachable!("these run without this runtime")
         }
@@ -148,7 +160,7 @@ async fn look(home: &Home) -> anyhow::Result<Looked> {
     let program = std::env::current_exe()?;
     let mut library = Library::look(home.audio(), home.data(), program, config.sound.loudness);
     library.scan(&[], |_| {}).await;
-    assembled.program.clips = library.clips().clone();
+    assembled.supply(library.clips().clone());
     let mut findings = assembled.findings.clone();
     findings.extend(unreadable);
     findings.extend(library.findings());

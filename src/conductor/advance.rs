@@ -1,7 +1,7 @@
 //! What the moment asks of the speaker: who ends, who re-enters, who starts, who is armed, and when to look again.
 
 use super::{
-    live::{Unready, alike, blank, frames, is_manual, segments},
+    live::{Unready, alike, blank, frames, is_asked, segments},
     *,
 };
 use crate::speaker::protocol::Playout;
@@ -97,6 +97,8 @@ impl Conductor {
                 continue;
             }
             let begun = live.sounded;
+            let longest = live.running.playout.not_after.filter(|(_, reason)| *reason == Reason::MaxLength);
+            let longest = longest.map(|(at, _)| at.duration_since(live.running.start));
             let is_over = if begun { live.over() <= now.wall } else { now.wall > deadline(&live.occurrence) };
             if is_over {
                 self.conclude(now, live, None, now.wall);
@@ -116,7 +118,7 @@ impl Conductor {
                 live.running.playout.start = start;
                 live.marked = false;
             }
-            live.running.playout.not_after = Some(self.gate().not_after(live.band(), live.running.start));
+            live.running.playout.not_after = Some(self.ends(live.band(), live.running.start, longest));
             live.phase = Phase::Armed;
             live.alive = now.awake;
             self.actions.push(Action::Begin(Box::new(live.running.clone())));
@@ -251,6 +253,13 @@ impl Conductor {
         segments(self.timeline.program(), occurrence).is_err().then_some(Reason::ClipMissing)
     }
 
+    /// Returns when a sound that starts at `start` must be over, and why; it may be meant to last no longer than `longest`.
+    fn ends(&self, band: Band, start: Timestamp, longest: Option<SignedDuration>) -> (Timestamp, Reason) {
+        let gate = self.gate().not_after(band, start);
+        let own = longest.map(|longest| (plus(start, longest), Reason::MaxLength));
+        own.map_or(gate, |own| own.min(gate))
+    }
+
     fn begin(&mut self, now: &Reading, waiting: Waiting) {
         let Waiting { owed: Owed { occurrence, revision }, asked, .. } = waiting;
         let program = Arc::clone(self.timeline.program());
@@ -277,14 +286,14 @@ impl Conductor {
             start,
             skip_frames: 0,
             gain: volume.gain() * if ducked { DUCKED } else { 1.0 },
-            not_after: Some(self.gate().not_after(occurrence.band, start)),
+            not_after: Some(self.ends(occurrence.band, start, asked.as_ref().and_then(|asked| asked.longest))),
         };
         let seen = if marked { start.max(now.wall) } else { now.wall };
         let running = Running { entry, start, seen, playout: playout.clone(), interrupted: None, deaths: 0 };
         self.actions.push(Action::Begin(Box::new(running.clone())));
         self.actions.push(Action::Play { playout });
         self.live.push(Live {
-            scheduled: !is_manual(&running.entry),
+            scheduled: !is_asked(&running.entry),
             occurrence,
             running,
             phase: Phase::Armed,

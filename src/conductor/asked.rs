@@ -14,9 +14,13 @@ impl Conductor {
     pub(super) fn obey(&mut self, now: &Reading, command: Command) -> Result<Done, Refusal> {
         match command {
             Command::Play { id, what, operator, emergency, note } => {
-                self.play(now, id, &what, emergency, Asked { operator, note })
+                self.play(now, id, &what, emergency, Asked { operator, note, longest: None })
             }
-            Command::Stop { operator } => Ok(self.stop(now, operator)),
+            Command::Stop { operator } => Ok(self.stop(now, operator, false)),
+            Command::Order(order) => Ok(self.order(now, *order)),
+            Command::Silence { only, spares_emergencies, operator } => {
+                Ok(self.silence(now, only.as_ref(), spares_emergencies, operator))
+            }
             Command::Release { .. } => {
                 self.stopped = None;
                 self.unticked = true;
@@ -33,16 +37,22 @@ impl Conductor {
         }
     }
 
-    /// Ends what sounds and what waits, an emergency too, and holds.
-    fn stop(&mut self, now: &Reading, operator: String) -> Done {
+    /// Ends what sounds and what waits, an emergency too unless it is spared, and holds.
+    pub(super) fn stop(&mut self, now: &Reading, operator: String, spares_emergencies: bool) -> Done {
         let until = plus(now.wall, gate::STOP);
         self.stopped = Some(Silence { until, operator, note: None });
         self.unticked = true;
-        let sounding: Vec<_> = self.live.iter().map(|live| live.id().clone()).collect();
+        let is_spared = |band: Band| spares_emergencies && band == Band::Emergency;
+        let sounding: Vec<_> =
+            self.live.iter().filter(|live| !is_spared(live.band())).map(|live| live.id().clone()).collect();
         for id in sounding {
             self.cut(now, &id, Reason::Stopped);
         }
         for waiting in std::mem::take(&mut self.waiting) {
+            if is_spared(waiting.owed.occurrence.band) {
+                self.waiting.push(waiting);
+                continue;
+            }
             self.finish_unheard(now, &waiting.owed, waiting.asked.as_ref(), Outcome::Skipped, Reason::Stopped);
         }
         Done::Stopped(until)
@@ -80,10 +90,7 @@ impl Conductor {
         emergency: bool,
         asked: Asked,
     ) -> Result<Done, Refusal> {
-        let is_known = self.decided.contains_key(&id)
-            || self.live.iter().any(|live| *live.id() == id)
-            || self.waiting.iter().any(|waiting| waiting.owed.occurrence.id == id);
-        if is_known {
+        if self.knows(&id) {
             return Ok(Done::Playing(id));
         }
         if emergency && asked.note.as_ref().is_none_or(|note| note.trim().is_empty()) {
@@ -107,6 +114,13 @@ impl Conductor {
         let owed = Owed { occurrence, revision: self.timeline.revision().to_owned() };
         self.waiting.push(Waiting { owed, asked: Some(asked), blocked: Reason::DeviceUnavailable });
         Ok(Done::Playing(id))
+    }
+
+    /// Returns whether a play by this name is over, sounds, or waits.
+    pub(super) fn knows(&self, id: &OccurrenceId) -> bool {
+        self.decided.contains_key(id)
+            || self.live.iter().any(|live| live.id() == id)
+            || self.waiting.iter().any(|waiting| waiting.owed.occurrence.id == *id)
     }
 
     /// Returns the occurrence of a play by hand, if all of its sounds are there.

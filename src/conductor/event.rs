@@ -4,11 +4,11 @@ use super::{SetVolume, Silence};
 use crate::{
     entry::Running,
     plan::{OccurrenceId, Program},
-    schedule::{AnnouncementName, ClipPath, Volume},
+    schedule::{AnnouncementName, Band, ClipPath, Volume},
     speaker::protocol::Word,
 };
 use jiff::{SignedDuration, Timestamp};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Everything that can happen to a station.
 #[derive(Debug, Clone)]
@@ -84,11 +84,47 @@ pub enum Command {
         /// Who asks.
         operator: String,
     },
+    /// An office has something said. Never refused: whatever becomes of it is an entry.
+    Order(Box<Order>),
+    /// An office ends what it ordered; where no order is named, everything, and holds as a stop does.
+    Silence {
+        /// Which.
+        only: Option<OccurrenceId>,
+        /// An emergency sounds on.
+        spares_emergencies: bool,
+        /// Who ordered it.
+        operator: String,
+    },
     /// A person says that the clock is right.
     ConfirmClock {
         /// Who says so.
         operator: String,
     },
+}
+
+/// Something that an office has said now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// Names it for ever: one that is known is not played again.
+    pub id: OccurrenceId,
+    /// What people call it.
+    pub title: String,
+    /// One after the other.
+    pub clips: Vec<ClipPath>,
+    /// How pressing it is.
+    pub band: Band,
+    /// It sounds no longer than this.
+    pub longest: SignedDuration,
+    /// In percent of the station's.
+    pub volume: Volume,
+    /// For a screen.
+    pub screen: Option<String>,
+    /// From here on, since boot, it is not begun.
+    pub until: Duration,
+    /// Who ordered it.
+    pub operator: String,
+    /// As 演练.
+    pub note: Option<String>,
 }
 
 /// What can be played by hand.

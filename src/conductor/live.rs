@@ -253,13 +253,21 @@ pub(super) fn remembered(program: &Program, running: &Running) -> Occurrence {
     }
 }
 
-/// Returns whether a running row is of a play asked for by a person.
-pub(super) fn is_manual(entry: &Entry) -> bool {
-    entry.source == Source::Station && entry.schedule == MANUAL
+/// Returns whether a running row is of a play that no schedule owes: a person or an office asked for it.
+pub(super) fn is_asked(entry: &Entry) -> bool {
+    (entry.source == Source::Station && entry.schedule == MANUAL) || is_ordered(&entry.occurrence)
+}
+
+/// Returns whether an office ordered it.
+pub(super) fn is_ordered(id: &OccurrenceId) -> bool {
+    id.as_str().starts_with("command/")
 }
 
 /// The schedule's name in entries of plays asked for by a person.
 pub(super) const MANUAL: &str = "manual";
+
+/// The schedule's name in entries of plays that an office ordered.
+pub(super) const COMMAND: &str = "command";
 
 /// Returns whether two playouts sound the same.
 pub(super) fn alike(one: &Playout, segments: &[Segment], gain: f32) -> bool {

@@ -17,12 +17,13 @@ mod asked;
 mod event;
 mod heard;
 mod live;
+mod orders;
 #[cfg(test)]
 mod tests;
 mod timeline;
 
 pub use action::{Action, Alarm, Done, Refusal, SetVolume, Silence, Tick};
-pub use event::{Command, Event, Limits, Memory, Playable};
+pub use event::{Command, Event, Limits, Memory, Order, Playable};
 
 use crate::{
     entry::Running,
@@ -116,11 +117,13 @@ struct Waiting {
     blocked: Reason,
 }
 
-/// Who asked for a play by hand.
+/// Who asked for a play, by hand or as an office.
 #[derive(Debug, Clone)]
 struct Asked {
     operator: String,
     note: Option<String>,
+    /// It sounds no longer than this.
+    longest: Option<SignedDuration>,
 }
 
 /// How dues before now that nobody handled in time are explained.
@@ -295,6 +298,17 @@ impl Conductor {
         self.wake
     }
 
+    /// How far the clock is believed.
+    pub fn clock(&self) -> ClockState {
+        self.clock
+    }
+
+    /// Returns whether no item is in the air that another plan could come into: background goes on under anything.
+    pub fn is_between_items(&self) -> bool {
+        let is_begun = |live: &Live| live.sounded && live.band() > Band::Background;
+        !self.live.iter().any(is_begun)
+    }
+
     /// Returns what the pages and commands may see.
     pub fn status(&self, now: Reading) -> Status {
         let is_live = |id: &OccurrenceId| self.live.iter().any(|live| live.id() == id);
@@ -363,6 +377,10 @@ impl Conductor {
                 live.running.start = plus(live.running.start, step);
                 live.running.playout.start = plus(live.running.playout.start, step);
                 live.running.seen = plus(live.running.seen, step);
+                // Quiet hours are by the clock; how long it may last is not.
+                if let Some((at, Reason::MaxLength)) = &mut live.running.playout.not_after {
+                    *at = plus(*at, step);
+                }
             } else if live.phase == Phase::Armed {
                 withdrawn.push(live.id().clone());
             }
@@ -446,9 +464,11 @@ impl Conductor {
         let id = running.entry.occurrence.clone();
         let heard = u64::try_from(running.entry.heard_ms).unwrap_or(0);
         let sounded = heard > 0 || running.seen >= running.start;
-        let manual = live::is_manual(&running.entry);
-        if self.decided.contains_key(&id) || (!sounded && !manual) {
-            if !self.decided.contains_key(&id) {
+        let manual = live::is_asked(&running.entry);
+        // What an office ordered and nobody heard, it orders again while it still wants it.
+        let comes_again = !manual || live::is_ordered(&id);
+        if self.decided.contains_key(&id) || (!sounded && comes_again) {
+            if !self.decided.contains_key(&id) && !manual {
                 self.cursor = self.cursor.min(Some(running.entry.due));
             }
             self.actions.push(Action::Abandon(id));

@@ -557,3 +557,170 @@ fn what_was_running_when_the_power_went_goes_on_or_is_closed() {
         assert_eq!(skipped, expected.is_empty().then_some(20), "{back}");
     }
 }
+
+const ID: &str = "command/018f0000-0000-7000-8000-000000000000";
+
+/// An office has ten seconds said by `clip`, within a minute, for at most `longest` seconds.
+fn order(band: Band, clip: &str, longest: i64, until: u64) -> Command {
+    Command::Order(Box::new(Order {
+        id: OccurrenceId::from(ID.to_owned()),
+        title: "案情通报".into(),
+        clips: vec![path(clip)],
+        band,
+        longest: SignedDuration::from_secs(longest),
+        volume: Volume::FULL,
+        screen: None,
+        until: Duration::from_secs(until),
+        operator: "镇中心·王".into(),
+        note: None,
+    }))
+}
+
+/// So many seconds after the boot, every deadline of these tests is far away.
+const LATER: u64 = 86_400;
+
+#[test]
+fn an_order_sounds_once_however_often_it_comes() {
+    let mut station = Station::new("12:00:00", &[("said", Band::Normal, "06:30:00", 10)]);
+    for _ in 0..3 {
+        let _ = station.asks(order(Band::Urgent, "said", 600, LATER));
+    }
+    station.begins(ID);
+    let _ = station.asks(order(Band::Urgent, "said", 600, LATER));
+    station.sounds(ID, 10);
+    station.ends(ID, 10, End::Finished);
+    let _ = station.asks(order(Band::Urgent, "said", 600, LATER));
+    assert_eq!(station.fates(ID), ["Played"]);
+    assert_eq!(station.done.iter().filter(|action| matches!(action, Action::Play { .. })).count(), 1);
+}
+
+#[test]
+fn an_office_never_gets_past_the_limits_of_the_station() {
+    use Band::{Emergency, Urgent};
+    let plays = [("said", Band::Normal, "06:30:00", 10)];
+    let (stop, hush) = (
+        || Command::Stop { operator: "李".into() },
+        |until| Command::Hush { until, operator: "李".into(), note: None },
+    );
+    for (time, before, band, until, expected) in [
+        ("12:00:00", None, Urgent, LATER, ""),
+        ("22:00:00", None, Urgent, LATER, "Skipped 静音时段"),
+        ("22:00:00", None, Emergency, LATER, ""),
+        ("12:00:00", Some(stop()), Urgent, LATER, "Skipped 停播"),
+        ("12:00:00", Some(stop()), Emergency, LATER, ""),
+        ("12:00:00", Some(hush(at("13:00:00"))), Urgent, LATER, "Skipped 临时静音"),
+        ("12:00:00", None, Emergency, 60, "Skipped 指令过期"),
+        ("12:00:00", None, Emergency, 0, "Skipped 指令过期"),
+    ] {
+        let mut station = Station::new(time, &plays);
+        if let Some(before) = before.clone() {
+            station.asks(before).unwrap();
+        }
+        let _ = station.asks(order(band, "said", 600, until));
+        assert_eq!(station.fates(ID).join(","), expected, "{time} {before:?} {band:?} {until}");
+        assert_eq!(station.playout(ID).is_some(), expected.is_empty());
+    }
+    let mut closed = village(&plays);
+    Arc::make_mut(&mut closed).closed.push(jiff::civil::date(2026, 6, 17));
+    for (band, expected) in [(Urgent, "Skipped 当日取消"), (Emergency, "")] {
+        let mut station = Station::starts("12:00:00", Memory::default(), Arc::clone(&closed));
+        let _ = station.asks(order(band, "said", 600, LATER));
+        assert_eq!(station.fates(ID).join(","), expected, "{band:?}");
+    }
+    for (band, expected) in [(Urgent, "Missed 时间不可信"), (Emergency, "")] {
+        let mut station = Station::new("12:00:00", &plays);
+        station.is_set_to("2000-01-01T12:00:00Z".parse().unwrap());
+        let _ = station.asks(order(band, "said", 600, LATER));
+        assert_eq!(station.fates(ID).join(","), expected, "{band:?}");
+    }
+}
+
+#[test]
+fn an_order_lasts_no_longer_than_it_may_and_no_louder_than_the_ceiling() {
+    let mut station = Station::new("12:00:00", &[("said", Band::Normal, "06:30:00", 10)]);
+    let mut limits = station.conductor.limits.clone();
+    limits.ceiling = Volume::try_from(30).unwrap();
+    station.happens(Event::Limited(limits));
+    let _ = station.asks(order(Band::Emergency, "said", 4, LATER));
+    let playout = station.playout(ID).unwrap();
+    assert_eq!(playout.not_after, Some((plus(playout.start, SignedDuration::from_secs(4)), Reason::MaxLength)));
+    assert!((playout.gain - Volume::try_from(30).unwrap().gain()).abs() < f32::EPSILON);
+    // The speaker dies and the rest of the order is played by another: it may last no longer for that.
+    station.begins(ID);
+    station.sounds(ID, 2);
+    station.happens(Event::SpeakerDied);
+    station.hears(Word::Ready { device: "pulse:village".into() });
+    assert_eq!(station.playout(ID).unwrap().not_after, playout.not_after);
+    station.waits_until("12:00:04");
+    station.ends(ID, 1, End::Gate);
+    // What interrupted it first is the reason.
+    assert_eq!(station.fates(ID), ["Partial 程序中断"]);
+}
+
+#[test]
+fn an_office_ends_one_order_or_everything_and_spares_an_emergency_where_it_has_no_say() {
+    use Band::{Emergency, Urgent};
+    let plays = [("said", Band::Normal, "06:30:00", 10)];
+    let this = || Some(OccurrenceId::from(ID.to_owned()));
+    for (band, begun, only, spares, expected, holds) in [
+        (Urgent, true, this(), true, "Partial 停播", false),
+        (Emergency, true, this(), true, "", false),
+        (Emergency, true, this(), false, "Partial 停播", false),
+        (Urgent, true, None, true, "Partial 停播", true),
+        (Emergency, true, None, true, "", true),
+        (Emergency, true, None, false, "Partial 停播", true),
+        (Urgent, true, Some(OccurrenceId::from("command/other".to_owned())), false, "", false),
+        (Urgent, false, this(), true, "Skipped 已被新指令取代", false),
+    ] {
+        let mut station = Station::new("12:00:00", &plays);
+        if !begun {
+            station.hears(Word::NoDevice { why: String::new() });
+        }
+        let _ = station.asks(order(band, "said", 600, LATER));
+        if begun {
+            station.begins(ID);
+            station.sounds(ID, 2);
+        }
+        let _ = station.asks(Command::Silence { only, spares_emergencies: spares, operator: "镇中心·王".into() });
+        if begun && !expected.is_empty() {
+            station.ends(ID, 2, End::Stopped);
+        }
+        assert_eq!(station.fates(ID).join(","), expected, "{band:?} {begun} {spares}");
+        assert_eq!(station.conductor.status(station.now).stopped.is_some(), holds);
+    }
+}
+
+#[test]
+fn an_order_that_the_last_daemon_had_begun_goes_on_or_comes_again() {
+    let plays = [("said", Band::Normal, "06:30:00", 60)];
+    for (heard, again, expected) in [(true, 1, ""), (false, 0, "")] {
+        let mut before = Station::new("12:00:00", &plays);
+        let _ = before.asks(order(Band::Emergency, "said", 600, LATER));
+        if heard {
+            before.begins(ID);
+            before.sounds(ID, 5);
+        }
+        let running = before.done.iter().rev().find_map(|action| match action {
+            Action::Begin(running) | Action::Progress(running) => Some((**running).clone()),
+            _ => None,
+        });
+        let mut running = running.unwrap();
+        if !heard {
+            // It was armed, and the power went before its first sample.
+            running.seen = plus(running.start, -SignedDuration::from_secs(1));
+        }
+        let memory = Memory {
+            tick: Some(at("12:00:00")),
+            newest: Some(at("12:00:00")),
+            running: vec![running],
+            ..Memory::default()
+        };
+        let mut station = Station::starts("12:00:10", memory, village(&plays));
+        assert_eq!(station.done.iter().filter(|action| matches!(action, Action::Play { .. })).count(), again);
+        // The link carries it again in any case.
+        let _ = station.asks(order(Band::Emergency, "said", 600, LATER));
+        assert_eq!(station.done.iter().filter(|action| matches!(action, Action::Play { .. })).count(), 1, "{heard}");
+        assert_eq!(station.playout(ID).unwrap().skip_frames > 0, heard);
+        assert_eq!(station.fates(ID).join(","), expected);
+    }
+}

@@ -6,6 +6,7 @@ use crate::{
     config::Config,
     home::Texts,
     journal::SelfTest,
+    link::shell,
     plan::{Clips, OccurrenceId, Program},
     schedule::{ClipPath, Finding},
     text::Said,
@@ -70,12 +71,18 @@ pub struct Gone;
 pub struct Handle {
     asks: mpsc::Sender<Ask>,
     config: watch::Receiver<Arc<Config>>,
+    office: shell::Handle,
 }
 
 impl Handle {
-    pub(super) fn new(config: watch::Receiver<Arc<Config>>) -> (Self, mpsc::Receiver<Ask>) {
+    pub(super) fn new(config: watch::Receiver<Arc<Config>>, office: shell::Handle) -> (Self, mpsc::Receiver<Ask>) {
         let (asks, receiver) = mpsc::channel(64);
-        (Self { asks, config }, receiver)
+        (Self { asks, config, office }, receiver)
+    }
+
+    /// Returns the way to the station's office.
+    pub fn office(&self) -> &shell::Handle {
+        &self.office
     }
 
     /// Returns the station file in force, and every one that comes after it.

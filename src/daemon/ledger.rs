@@ -120,6 +120,20 @@ impl Ledger {
         decided
     }
 
+    /// Returns the final entry of an occurrence, as far as it can be read; waiting entries included.
+    pub async fn entry(&mut self, occurrence: &OccurrenceId) -> Option<Entry> {
+        if let Some(entry) = self.waiting.iter().find(|entry| entry.occurrence == *occurrence) {
+            return Some(entry.clone());
+        }
+        match self.journal.as_mut()?.entry(occurrence).await {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        }
+    }
+
     /// Puts a journal and its key in the place of this one, and returns whether it did: only where nothing is on record.
     pub async fn adopt(&mut self, journal: &Path, key: &Path) -> Result<bool, JournalError> {
         let Some(mut old) = self.journal.take() else { return Ok(false) };

@@ -7,10 +7,12 @@ mod amplifier;
 mod control;
 mod handle;
 mod ledger;
+mod office;
 mod outputs;
 mod reload;
 mod self_test;
 mod speaker;
+mod time;
 mod vitals;
 
 pub use control::Control;
@@ -19,28 +21,33 @@ pub use outputs::{Tone, Untried, play_tone, sound_outputs};
 pub use vitals::Health;
 
 use crate::{
-    clock::{Clock, SystemClock, follow_synchronisation},
+    clock::{Clock, follow_synchronisation},
     conductor::{Action, Alarm, Conductor, Event, Limits, Memory},
     config::{Config, Sound},
     home::{Assembled, Home, Texts, Version, assemble},
     journal::SelfTest,
     library::Library,
-    plan::{Clips, Occurrence, Program, Verdict, plan},
+    link::shell,
+    plan::{ClipState, Clips, Occurrence, Program, Verdict, plan},
     schedule::{ClipPath, Finding},
     speaker::protocol::{Order, Word},
     text::Said,
+    trust::ClockState,
 };
 use handle::Ask;
 use jiff::{SignedDuration, Timestamp};
 use ledger::Ledger;
+use office::{Office, are_settled};
 use speaker::{FromSpeaker, ToSpeaker};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
+use time::StationClock;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
@@ -104,11 +111,13 @@ where
     }
     let _lock = lock(&home)?;
     let program_file = std::env::current_exe().map_err(StartError::NoProgram)?;
-    let clock = SystemClock;
+    let (office_said, office_says) = watch::channel(None);
+    let clock = StationClock::new(office_says);
     tokio::spawn(follow_synchronisation());
 
     let versions = home.versions();
-    let (texts, unreadable) = home.read();
+    let (read, unreadable) = home.read();
+    let mut texts = read.clone();
     let mut assembled = assemble(&texts, versions.last().map(|version| &version.texts), Clips::default());
     assembled.findings.extend(unreadable.iter().cloned());
     if !assembled.is_usable() {
@@ -117,18 +126,33 @@ where
     let config = assembled.config.clone().unwrap_or_else(Config::first_run);
     let mut library = Library::open(home.audio(), home.data(), program_file.clone(), config.sound.loudness);
     library.survey();
-    assembled.program.clips = library.clips().clone();
+    let sounds = library.clips().clone();
+    // A plan that was delivered and not in force yet waits for its sounds as it did before.
+    let waits = !are_settled(&texts.delivered, &sounds, &home)
+        && versions.last().is_some_and(|version| version.texts.delivered != texts.delivered);
+    if waits && let Some(version) = versions.last() {
+        texts.delivered.clone_from(&version.texts.delivered);
+        assembled = assemble(&texts, Some(&version.texts), Clips::default());
+        assembled.findings.extend(unreadable.iter().cloned());
+    }
+    assembled.supply(sounds.clone());
 
     let now = clock.now();
     let (mut ledger, mut memory) = Ledger::open(home.data(), config.id.clone(), now.wall).await;
     let self_test = ledger.last_test().await;
-    memory.versions = past(&versions, &memory, &assembled.program.clips);
+    memory.versions = past(&versions, &memory, &sounds);
     let limits = limits(&config.sound, config.sound.amplifier.warm_up);
 
     let listen = options.listen.unwrap_or(config.listen);
     let control = Control::new(listen)?;
     let (shown, config_shown) = watch::channel(Arc::new(config.clone()));
-    let (handle, asks) = Handle::new(config_shown);
+    let (clock_shown, believed) = watch::channel(ClockState::Untrusted);
+    let (ends, link) = shell::open(home.data(), config_shown.clone(), believed, office_said);
+    tokio::spawn(link);
+    let (prepared, prepares) = mpsc::unbounded_channel();
+    let mut office = Office::new(ends.handle.clone(), ends.told, clock_shown, prepared);
+    office.waits = waits;
+    let (handle, asks) = Handle::new(config_shown, ends.handle);
     let (listening, mut listens) = mpsc::channel(1);
     tokio::spawn(open_page(listen, control, home.clone(), handle, listening, pages));
 
@@ -136,7 +160,7 @@ where
     let (from_speaker, words) = mpsc::channel(256);
     let outputs =
         speaker::Outputs { heard: speaker::Heard::from(&config.sound), learned: speaker::Learned::open(&home.data()) };
-    let speaker = tokio::spawn(speaker::keep(program_file, outputs, for_speaker, from_speaker));
+    let speaker = tokio::spawn(speaker::keep(program_file.clone(), outputs, for_speaker, from_speaker));
 
     let (needs, for_amplifier) = mpsc::channel(64);
     let amplifier = tokio::spawn(amplifier::run(config.sound.amplifier.clone(), for_amplifier));
@@ -152,6 +176,7 @@ where
     let (conductor, first) = Conductor::new(now, memory, limits, Arc::clone(&program), assembled.revision.clone());
     let mut station = Station {
         home,
+        program_file,
         clock,
         began: config.clone(),
         config,
@@ -159,7 +184,9 @@ where
         listens_elsewhere: options.listen.is_some(),
         conductor,
         ledger,
-        read: (texts, unreadable),
+        read: (read, unreadable),
+        sounds,
+        office,
         unkept: None,
         assembled,
         program,
@@ -187,7 +214,7 @@ where
     }
     station.perform(first).await;
     station.want_clips().await;
-    station.live(asks, words, changes, finds, &mut listens).await;
+    station.live(asks, words, changes, finds, &mut listens, (ends.wanted, prepares)).await;
 
     info!("shutting down");
     if let Some(control) = &station.page {
@@ -352,7 +379,8 @@ async fn keep_library(
 /// Everything that one running station holds.
 struct Station {
     home: Home,
-    clock: SystemClock,
+    program_file: PathBuf,
+    clock: StationClock,
     /// The station file that the daemon began with.
     began: Config,
     /// The one in force.
@@ -365,6 +393,9 @@ struct Station {
     ledger: Ledger,
     /// What the home held when it was last read.
     read: (Texts, Vec<Finding>),
+    /// What the library knows.
+    sounds: Clips,
+    office: Office,
     /// A version that takes effect once it can be kept on disk.
     unkept: Option<Assembled>,
     assembled: Assembled,
@@ -401,6 +432,10 @@ impl Station {
         mut changes: mpsc::Receiver<()>,
         mut finds: mpsc::Receiver<(Clips, Vec<Finding>, bool)>,
         listens: &mut mpsc::Receiver<Result<Control, Said>>,
+        (mut orders, mut prepares): (
+            mpsc::UnboundedReceiver<shell::ToStation>,
+            mpsc::UnboundedReceiver<(ClipPath, ClipState)>,
+        ),
     ) {
         let shutdown = shutdown();
         tokio::pin!(shutdown);
@@ -413,11 +448,15 @@ impl Station {
                 Some(word) = words.recv() => self.hear(word).await,
                 Some(ask) = asks.recv() => self.answer(ask).await,
                 Some(()) = changes.recv() => self.reread().await,
+                Some(word) = orders.recv() => self.heed_office(word).await,
+                Some((path, state)) = prepares.recv() => self.take_prepared(&path, state).await,
                 Some((clips, findings, whole)) = finds.recv() => self.take_clips(clips, findings, whole).await,
                 Some(page) = listens.recv() => self.take_page(page),
                 _ = retry.tick() => self.retry().await,
                 () = self.clock.nap_until(wake) => self.handle(Event::Woke).await,
             }
+            self.switch_plans().await;
+            self.tell_office();
             self.announce();
         }
     }
@@ -430,6 +469,7 @@ impl Station {
     async fn hear(&mut self, from: FromSpeaker) {
         match from {
             FromSpeaker::Word(word) => {
+                let word = self.clock.of_speaker(word);
                 self.speaker_answers = true;
                 match &word {
                     Word::Underrun { micros } => {
@@ -485,6 +525,7 @@ impl Station {
                     false
                 });
                 if adopted {
+                    self.office.rows();
                     info!("a restored journal is in the place of the station's own");
                     // What it has decided does not sound a second time.
                     let now = self.clock.now().wall;
@@ -510,8 +551,14 @@ impl Station {
 
     /// Makes what was read into values and puts what is new in force.
     async fn take_texts(&mut self) {
-        let (texts, unreadable) = self.read.clone();
-        let clips = self.assembled.program.clips.clone();
+        let (mut texts, unreadable) = self.read.clone();
+        let in_force = &self.assembled.texts.delivered;
+        self.office.waits = texts.delivered != *in_force && !self.may_switch(&texts.delivered);
+        if self.office.waits {
+            // The station's own files do not wait for a plan of its office.
+            texts.delivered.clone_from(in_force);
+        }
+        let clips = self.office.with_orders(&self.sounds);
         let mut new = assemble(&texts, Some(&self.assembled.texts), clips);
         new.findings.extend(unreadable);
         self.assembled.findings.clone_from(&new.findings);
@@ -534,7 +581,7 @@ impl Station {
             return;
         }
         let Some(mut new) = self.unkept.take() else { return };
-        new.program.clips = self.assembled.program.clips.clone();
+        new.supply(self.office.with_orders(&self.sounds));
         info!(revision = %new.revision, "new schedules are in force");
         let config = new.config.clone().unwrap_or_else(Config::first_run);
         self.assembled = new;
@@ -568,10 +615,8 @@ impl Station {
             self.library_findings = findings;
             self.imported = true;
         }
-        if self.assembled.program.clips != clips {
-            self.assembled.program.clips = clips;
-            self.reprogram().await;
-        }
+        self.sounds = clips;
+        self.supply().await;
     }
 
     async fn reprogram(&mut self) {
@@ -587,6 +632,7 @@ impl Station {
         let mut wanted = Vec::new();
         for occurrence in plan(&self.assembled.program, now..now + SignedDuration::from_hours(24)).occurrences {
             for path in occurrence.chime.into_iter().chain(occurrence.clips) {
+                let path = self.assembled.texts.sound(&path);
                 if !wanted.contains(&path) {
                     wanted.push(path);
                 }
@@ -644,7 +690,10 @@ impl Station {
                     info!(occurrence = %running.entry.occurrence, "arming `{}`", running.entry.title);
                     self.ledger.begin(&running).await;
                 }
-                Action::Progress(running) => self.ledger.begin(&running).await,
+                Action::Progress(running) => {
+                    self.ledger.begin(&running).await;
+                    self.office.progressed(&running);
+                }
                 Action::Abandon(occurrence) => {
                     self.need(amplifier::Need::Over(occurrence.clone())).await;
                     self.ledger.abandon(&occurrence).await;
@@ -655,7 +704,8 @@ impl Station {
                     info!(occurrence = %entry.occurrence, "{outcome} `{}` {reason}", entry.title);
                     self.need(amplifier::Need::Over(entry.occurrence.clone())).await;
                     self.vitals.finished(entry.outcome);
-                    self.ledger.finish(*entry).await;
+                    self.ledger.finish((*entry).clone()).await;
+                    self.office.finished(&entry);
                 }
                 Action::Dated { revision, effective } => {
                     if let Err(error) = self.home.date(&revision, effective) {
@@ -672,6 +722,7 @@ impl Station {
                     queue.extend(more);
                 }
                 Action::Play { playout } => {
+                    let playout = self.clock.for_speaker(playout);
                     self.need(amplifier::Need::From(playout.occurrence.clone(), playout.start)).await;
                     self.order(ToSpeaker::Order(Order::Play(playout)));
                 }
@@ -709,18 +760,22 @@ impl Station {
         self.speaker_answers && handle::is_prepared(&self.assembled.program, now)
     }
 
+    fn self_test_fault(&self) -> Option<Said> {
+        let fault = self.self_test.as_ref()?.fault.as_ref()?;
+        Some(Said::new(
+            format!("夜间声卡自检没有通过：{}", fault.zh),
+            format!("the sound card failed its test at night: {}", fault.en),
+        ))
+    }
+
     fn snapshot(&self) -> Snapshot {
         let now = self.clock.now();
         let mut faults: Vec<Said> = self.alarms.iter().map(|alarm| alarm_words(*alarm)).collect();
         faults.extend(self.ledger.fault());
         faults.extend(self.page_fault.clone());
         faults.extend(self.output_fault.clone());
-        if let Some(fault) = self.self_test.as_ref().and_then(|test| test.fault.as_ref()) {
-            faults.push(Said::new(
-                format!("夜间声卡自检没有通过：{}", fault.zh),
-                format!("the sound card failed its test at night: {}", fault.en),
-            ));
-        }
+        faults.extend(self.self_test_fault());
+        faults.extend(self.office.view().faults);
         if self.unkept.is_some() {
             faults.push(Said::new(
                 "新的播放计划写不进磁盘，原来的计划仍在使用；请检查磁盘空间和权限",

@@ -10,6 +10,17 @@
 //! `export` signs the number of rows and the sha256 of their hashes, so no row can be taken out, added, moved or changed,
 //! be it a whole journal or one day of it. It is made while exporting, with `data/station.key`; nothing is written there.
 //!
+//! An office has rows and no key. Its files end with `sent` instead, the signature under which the station sent the last
+//! of these rows, and hold every row from the first to that one:
+//!
+//! ```text
+//! {…the line as it was hashed…,"hash":"…","sent":{"from":…,"key":"…","signature":"…"}}
+//! ```
+//!
+//! It is over the hash of that row, to which the chain binds all those before: each row is what the station wrote, and
+//! between the first and the last none is missing. What came before the first the file does not show; its number and its
+//! `prev` say how much that was, and bind that too. What came behind the last it cannot know.
+//!
 //! **CSV**: the columns of the brief for people and their spreadsheets (UTF-8 with its mark, times in the station's zone),
 //! and a last column `proof` with the row's JSON. The proof needs the cells to say what `proof` says: a table that a
 //! spreadsheet saved anew may have been formatted anew, and is then refused. The file as exported is the evidence.
@@ -20,7 +31,7 @@
 use super::{
     JournalError, moment,
     read::{Broken, CHANGED, Flaw, REWRITTEN, Reader, Signed, Stored, UNCHAINED, UNREADABLE, Verdict},
-    sign::{PublicKey, existing_key, export_text, sign},
+    sign::{PublicKey, batch_text, existing_key, export_text, sign},
 };
 use crate::{
     entry::{GENESIS, Line, chain},
@@ -55,13 +66,27 @@ pub struct Seal {
     pub signature: String,
 }
 
+/// The station's signature under rows that it sent to an office, of which this one was the last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sent {
+    /// The number of the first of them.
+    pub from: i64,
+    /// The station's public key, hex.
+    pub key: String,
+    /// Hex; over [`batch_text`].
+    pub signature: String,
+}
+
 /// One row of an exported file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// As it is stored.
     pub stored: Stored,
-    /// In the last row.
+    /// In the last row of a file that a station exported.
     pub seal: Option<Seal>,
+    /// In the last row of a file that an office exported.
+    pub sent: Option<Sent>,
 }
 
 /// What stands behind the line.
@@ -73,13 +98,16 @@ struct Tail {
     signed: Option<Signed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     export: Option<Seal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<Sent>,
 }
 
 impl Row {
     /// The row as one JSON object: what `--json` prints and `--verify FILE` reads.
     pub fn json(&self) -> serde_json::Result<String> {
         let Stored { line, hash, signed, .. } = &self.stored;
-        let tail = Tail { hash: hash.clone(), signed: signed.clone(), export: self.seal.clone() };
+        let tail =
+            Tail { hash: hash.clone(), signed: signed.clone(), export: self.seal.clone(), sent: self.sent.clone() };
         let tail = serde_json::to_string(&tail)?;
         Ok(format!("{},{}", line.strip_suffix('}').unwrap_or(line), &tail[1..]))
     }
@@ -92,7 +120,8 @@ impl Row {
         let tail: Tail = serde_json::from_str(&format!("{{{}", &text[end + 1..])).ok()?;
         let line = format!("{}}}", &text[..end]);
         let seq = serde_json::from_str::<Line>(&line).ok()?.seq;
-        Some(Self { stored: Stored { seq, line, hash: tail.hash, signed: tail.signed }, seal: tail.export })
+        let stored = Stored { seq, line, hash: tail.hash, signed: tail.signed };
+        Some(Self { stored, seal: tail.export, sent: tail.sent })
     }
 }
 
@@ -113,7 +142,7 @@ pub async fn export<E: From<JournalError>>(
         .entries(window, |stored| {
             rows += 1;
             digest.update(&stored.hash);
-            match last.replace(Row { stored, seal: None }) {
+            match last.replace(Row { stored, seal: None, sent: None }) {
                 Some(row) => take(&row),
                 None => Ok(()),
             }
@@ -209,6 +238,16 @@ const UNSEALED: Flaw = (
     "the file does not end with the station's signature: entries were cut off, or it was exported without the key; \
      export it at the station",
 );
+const UNREADABLE_SEAL: Flaw =
+    ("文件末尾的站点签名读不懂：内容被改动过", "the signature at the end cannot be read: it was changed");
+const INCOMPLETE: Flaw = (
+    "这一条之前缺少记录：平台导出的文件里，从第一条到最后一条必须连续",
+    "entries before this one are missing: in the file of an office, they go on without gap from the first to the last",
+);
+const UNSENT: Flaw = (
+    "这一条不是站点当时签名上传的内容：记录被改动过，校验值是后来重算的",
+    "this one is not what the station signed and sent: entries were changed and hashed anew",
+);
 const RESEALED: Flaw = (
     "整个文件与站点的签名不符：有记录被改动、增加或删除，校验值是后来重算的",
     "the file as a whole is not what the station signed: entries were changed, added or deleted and hashed anew",
@@ -222,26 +261,40 @@ struct Proof {
     digest: Sha256,
     /// Signed heads: their key comes with the seal.
     heads: Vec<(i64, String, Signed)>,
+    /// Of the last row.
+    epoch: String,
+    /// The first row in front of which one or more are missing.
+    gap: Option<i64>,
     seal: Option<Seal>,
+    sent: Option<Sent>,
 }
 
 impl Default for Proof {
     fn default() -> Self {
-        let (digest, heads) = (Sha256::new(), Vec::new());
-        Self { rows: 0, seq: 0, hash: GENESIS.to_owned(), digest, heads, seal: None }
+        Self {
+            rows: 0,
+            seq: 0,
+            hash: GENESIS.to_owned(),
+            digest: Sha256::new(),
+            heads: Vec::new(),
+            epoch: String::new(),
+            gap: None,
+            seal: None,
+            sent: None,
+        }
     }
 }
 
 impl Proof {
     /// Follows the file by one row; none for a line that is no row.
     fn take(&mut self, row: Option<&Row>) -> Result<(), Broken> {
-        if self.seal.is_some() {
+        if self.seal.is_some() || self.sent.is_some() {
             return Err(self.broken((
                 "文件到前一条为止有站点签名，这一条是后来加上的",
                 "the station signed up to the line before: this one was added later",
             )));
         }
-        let Some(Row { stored, seal }) = row else {
+        let Some(Row { stored, seal, sent }) = row else {
             return Err(self.broken(("这一行不是导出的播出记录", "this line is no exported entry")));
         };
         let Ok(line) = serde_json::from_str::<Line>(&stored.line) else {
@@ -260,12 +313,17 @@ impl Proof {
         if chain(&line.prev, &stored.line) != stored.hash {
             return broken(CHANGED);
         }
+        // Of one journal the chain alone would tell, but not of a gap.
+        let follows = self.rows == 0 || (stored.seq == self.seq + 1 && line.epoch == self.epoch);
+        self.gap = self.gap.or((!follows).then_some(stored.seq));
         self.rows += 1;
         self.seq = stored.seq;
+        self.epoch = line.epoch;
         self.hash.clone_from(&stored.hash);
         self.digest.update(&stored.hash);
         self.heads.extend(stored.signed.clone().map(|signed| (stored.seq, stored.hash.clone(), signed)));
         self.seal.clone_from(seal);
+        self.sent.clone_from(sent);
         Ok(())
     }
 
@@ -280,27 +338,46 @@ impl Proof {
                 .broken(("文件里没有播出记录，什么也证明不了", "there is no entry in the file, and nothing to prove"))
                 .into();
         }
-        let Some(seal) = &self.seal else {
-            return self.broken(UNSEALED).into();
-        };
-        let (Ok(key), Some(at)) = (seal.key.parse::<PublicKey>(), moment(seal.at)) else {
-            return self
-                .broken((
-                    "文件末尾的站点签名读不懂：内容被改动过",
-                    "the signature at the end cannot be read: it was changed",
-                ))
-                .into();
-        };
-        for (seq, hash, signed) in &self.heads {
-            if !signed.is_by(&key, *seq, hash) {
-                return Broken::at(*seq, REWRITTEN).into();
-            }
+        match (&self.seal, &self.sent) {
+            (Some(seal), None) => self.sealed(seal),
+            (None, Some(sent)) => self.signed_when_sent(sent),
+            (None, None) => Err(self.broken(UNSEALED)),
+            (Some(_), Some(_)) => Err(self.broken(UNREADABLE_SEAL)),
         }
+        .map_or_else(Verdict::from, |key| Verdict::Whole { rows: self.rows, signed: self.seq, key: Some(key) })
+    }
+
+    /// Proves the file of a station.
+    fn sealed(&self, seal: &Seal) -> Result<PublicKey, Broken> {
+        let (Ok(key), Some(at)) = (seal.key.parse::<PublicKey>(), moment(seal.at)) else {
+            return Err(self.broken(UNREADABLE_SEAL));
+        };
+        self.heads_are_by(&key)?;
         let text = export_text(self.rows, &hex(&self.digest.clone().finalize()), at);
         if seal.rows != self.rows || !key.has_signed(&text, &seal.signature) {
-            return Broken::at(self.seq, RESEALED).into();
+            return Err(Broken::at(self.seq, RESEALED));
         }
-        Verdict::Whole { rows: self.rows, signed: self.seq, key: Some(key) }
+        Ok(key)
+    }
+
+    /// Proves the file of an office.
+    fn signed_when_sent(&self, sent: &Sent) -> Result<PublicKey, Broken> {
+        let key = sent.key.parse::<PublicKey>().map_err(|_| self.broken(UNREADABLE_SEAL))?;
+        if let Some(seq) = self.gap {
+            return Err(Broken::at(seq, INCOMPLETE));
+        }
+        self.heads_are_by(&key)?;
+        if !key.has_signed(&batch_text(&self.epoch, sent.from, self.seq, &self.hash), &sent.signature) {
+            return Err(Broken::at(self.seq, UNSENT));
+        }
+        Ok(key)
+    }
+
+    fn heads_are_by(&self, key: &PublicKey) -> Result<(), Broken> {
+        match self.heads.iter().find(|(seq, hash, signed)| !signed.is_by(key, *seq, hash)) {
+            Some((seq, ..)) => Err(Broken::at(*seq, REWRITTEN)),
+            None => Ok(()),
+        }
     }
 }
 

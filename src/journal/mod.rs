@@ -17,11 +17,11 @@ pub mod totals;
 pub mod xlsx;
 
 pub use restore::{Unfit, examine};
-pub use sign::{NoKey, PublicKey, head_text};
+pub use sign::{NoKey, PublicKey, batch_text, head_text};
 
 use crate::{
     conductor::{Memory, SetVolume, Silence, Tick},
-    entry::{Entry, GENESIS, Running, chain, line},
+    entry::{Entry, GENESIS, Line, Running, chain, line},
     plan::OccurrenceId,
     schedule::Volume,
     text::Said,
@@ -95,6 +95,11 @@ fn self_test(row: &sqlx::sqlite::SqliteRow) -> Result<SelfTest, JournalError> {
     let (zh, en): (Option<String>, Option<String>) = (row.try_get(2)?, row.try_get(3)?);
     let fault = zh.map(|zh| Said::new(zh.clone(), en.unwrap_or(zh)));
     Ok(SelfTest { at, device: row.try_get(1)?, fault })
+}
+
+/// Returns the station's key, which is made where there is none yet.
+pub fn station_key(data: &Path) -> Result<SigningKey, JournalError> {
+    sign::station_key(data)
 }
 
 /// The station's journal, open for writing. Every `Ok` is durable.
@@ -229,6 +234,14 @@ impl Journal {
     /// Closes the file, with everything in it.
     pub async fn close(self) -> Result<(), JournalError> {
         Ok(self.connection.close().await?)
+    }
+
+    /// Returns the final entry of an occurrence, if it has one.
+    pub async fn entry(&mut self, occurrence: &OccurrenceId) -> Result<Option<Entry>, JournalError> {
+        let row = sqlx::query("SELECT line FROM entry WHERE occurrence = ?").bind(occurrence.as_str());
+        let row = row.fetch_optional(&mut self.connection).await?;
+        let line = row.map(|row| row.try_get::<String, _>(0)).transpose()?;
+        Ok(line.map(|line| serde_json::from_str::<Line>(&line)).transpose()?.map(|line| line.entry))
     }
 
     /// Returns the occurrences with a final entry, due at or after `since`.

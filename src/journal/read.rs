@@ -129,6 +129,39 @@ impl Reader {
         rows.iter().map(stored).collect()
     }
 
+    /// Returns which journal this is, and the number of its last row; nothing where nobody has begun it.
+    pub async fn newest(&mut self) -> Result<Option<(String, i64)>, JournalError> {
+        let Some(epoch) = super::get(&mut self.connection, "epoch").await? else { return Ok(None) };
+        let head = super::head(&mut self.connection).await?;
+        Ok(Some((epoch, head.map_or(0, |(seq, _)| seq))))
+    }
+
+    /// Returns at most `most` stored lines behind row `after`, with the hash of that row; nothing where this is not the
+    /// journal `epoch`, or there is no such row.
+    pub async fn behind(
+        &mut self,
+        epoch: &str,
+        after: i64,
+        most: usize,
+    ) -> Result<Option<(String, Vec<String>)>, JournalError> {
+        if super::get(&mut self.connection, "epoch").await?.as_deref() != Some(epoch) {
+            return Ok(None);
+        }
+        let row = sqlx::query("SELECT hash FROM entry WHERE seq = ?").bind(after);
+        let prev = match row.fetch_optional(&mut self.connection).await? {
+            Some(row) => row.try_get(0)?,
+            None if after == 0 => GENESIS.to_owned(),
+            None => return Ok(None),
+        };
+        let rows = sqlx::query("SELECT line FROM entry WHERE seq > ? ORDER BY seq LIMIT ?")
+            .bind(after)
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            .fetch_all(&mut self.connection)
+            .await?;
+        let lines = rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_, JournalError>>()?;
+        Ok(Some((prev, lines)))
+    }
+
     /// Returns what the self-tests of the sound card found, the newest first, a year of them at most.
     pub async fn self_tests(&mut self) -> Result<Vec<SelfTest>, JournalError> {
         let newest = "SELECT at, device, fault, fault_en FROM self_test ORDER BY at DESC LIMIT 366";

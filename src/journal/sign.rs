@@ -44,6 +44,12 @@ pub(super) fn export_text(rows: i64, digest: &str, at: Timestamp) -> String {
     format!("dalaba/export/v1\n{rows}\n{digest}\n{}\n", at.as_millisecond())
 }
 
+/// The text that is signed for rows on their way to an office: which journal, from which row to which, and the hash of the
+/// last, to which the chain binds all those before it.
+pub fn batch_text(epoch: &str, from: i64, to: i64, head: &str) -> String {
+    format!("dalaba/batch/v1\n{epoch}\n{from}\n{to}\n{head}\n")
+}
+
 /// Signs a text; hex.
 pub(super) fn sign(key: &SigningKey, text: &str) -> String {
     hex(&key.sign(text.as_bytes()).to_bytes())

@@ -263,6 +263,56 @@ async fn a_forged_file_is_refused_however_it_was_forged() {
     assert_ne!(key, Some(PublicKey::from(&journal.key)));
 }
 
+/// The rows as an office has them, whose last batch began with row `from`.
+async fn sent(dir: &TempDir, from: i64) -> Vec<Row> {
+    let mut rows = exported(dir, ALL).await;
+    for row in &mut rows {
+        (row.seal, row.stored.signed) = (None, None);
+    }
+    let last = rows.last_mut().unwrap();
+    let epoch = serde_json::from_str::<Line>(&last.stored.line).unwrap().epoch;
+    let key = sign::existing_key(dir.path()).unwrap().unwrap();
+    let signature = sign::sign(&key, &batch_text(&epoch, from, last.stored.seq, &last.stored.hash));
+    last.sent = Some(export::Sent { from, key: PublicKey::from(&key).to_string(), signature });
+    rows
+}
+
+#[tokio::test]
+async fn the_file_of_an_office_is_proved_by_what_the_station_signed_when_it_sent_the_rows() {
+    let (dir, journal) = filled(5).await;
+    let key = Some(PublicKey::from(&journal.key));
+    let rows = sent(&dir, 4).await;
+    for first in 0..5 {
+        let whole = Ok(Verdict::Whole { rows: 5 - first as i64, signed: 5, key });
+        assert_eq!((found(&as_json(&rows[first..])), found(&as_csv(&rows[first..]))), (whole.clone(), whole));
+    }
+    type Forge<'a> = &'a dyn Fn(&mut Vec<Row>);
+    let forgeries: [(&str, Forge<'_>, i64); 9] = [
+        ("a row changed", &|rows| rows[1].stored.line = heard_less(&rows[1]), 2),
+        ("a row changed, and the chain made anew", &|rows| rechain(rows, 1), 5),
+        ("a row in the middle gone", &|rows| drop(rows.remove(1)), 3),
+        ("the last row gone", &|rows| drop(rows.pop()), 5),
+        (
+            "the last row gone, its signature moved up",
+            &|rows| {
+                let sent = rows.remove(4).sent;
+                rows[3].sent = sent
+            },
+            4,
+        ),
+        ("two rows swapped", &|rows| rows.swap(1, 2), 2),
+        ("a row behind the signature", &|rows| rows.push(Row { sent: None, ..rows[4].clone() }), 6),
+        ("another batch", &|rows| rows[4].sent.as_mut().unwrap().from = 3, 5),
+        ("another key", &|rows| rows[4].sent.as_mut().unwrap().key = "00".repeat(32), 5),
+    ];
+    for (forgery, forge, broken) in forgeries {
+        let mut forged = rows.clone();
+        forge(&mut forged);
+        assert_eq!(found(&as_json(&forged)), Err(broken), "{forgery}, JSON");
+        assert_eq!(found(&as_csv(&forged)), Err(broken), "{forgery}, CSV");
+    }
+}
+
 fn heard_less(row: &Row) -> String {
     row.stored.line.replace("\"heard_ms\":20000", "\"heard_ms\":10000")
 }

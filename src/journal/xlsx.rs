@@ -194,7 +194,8 @@ fn seconds(ms: i64) -> f64 {
 /// The most characters of a cell.
 const CELL: usize = 32_000;
 
-fn text(sheet: &mut Worksheet, row: u32, column: u16, text: &str) -> Result<(), XlsxError> {
+/// Writes a text as it is, whatever it begins with.
+pub(crate) fn text(sheet: &mut Worksheet, row: u32, column: u16, text: &str) -> Result<(), XlsxError> {
     if text.is_empty() {
         return Ok(());
     }
@@ -202,8 +203,14 @@ fn text(sheet: &mut Worksheet, row: u32, column: u16, text: &str) -> Result<(), 
     sheet.write_string(row, column, kept).map(|_| ())
 }
 
-/// Spreadsheets know no year before 1900; such a day is written as text.
-fn day(sheet: &mut Worksheet, row: u32, column: u16, date: jiff::civil::Date, form: &Format) -> Result<(), XlsxError> {
+/// Writes a day. Spreadsheets know no year before 1900; such a day is written as text.
+pub(crate) fn day(
+    sheet: &mut Worksheet,
+    row: u32,
+    column: u16,
+    date: jiff::civil::Date,
+    form: &Format,
+) -> Result<(), XlsxError> {
     let parts = (u16::try_from(date.year()), u8::try_from(date.month()), u8::try_from(date.day()));
     let (Ok(year), Ok(month), Ok(day)) = parts else { return text(sheet, row, column, &date.to_string()) };
     match ExcelDateTime::from_ymd(year, month, day) {
@@ -212,7 +219,14 @@ fn day(sheet: &mut Worksheet, row: u32, column: u16, date: jiff::civil::Date, fo
     }
 }
 
-fn time(sheet: &mut Worksheet, row: u32, column: u16, time: jiff::civil::Time, form: &Format) -> Result<(), XlsxError> {
+/// Writes a time of day.
+pub(crate) fn time(
+    sheet: &mut Worksheet,
+    row: u32,
+    column: u16,
+    time: jiff::civil::Time,
+    form: &Format,
+) -> Result<(), XlsxError> {
     let of_day = f64::from(time.hour()) * 3600.0 + f64::from(time.minute()) * 60.0 + f64::from(time.second());
     sheet.write_number_with_format(row, column, of_day / 86_400.0, form).map(|_| ())
 }

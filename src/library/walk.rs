@@ -1,7 +1,10 @@
 //! Which files of `audio/` are taken for clips.
 
 use super::cache::Stamp;
-use crate::schedule::{ClipPath, Finding, Severity};
+use crate::{
+    link::BlobId,
+    schedule::{ClipPath, Finding, Severity},
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -72,6 +75,16 @@ pub(super) fn walk(audio: &Path) -> (BTreeMap<ClipPath, (PathBuf, Stamp)>, Vec<F
     }
     findings.sort();
     (found, findings)
+}
+
+/// Returns the sounds that offices delivered. What has another name than a sha256 is none, or not whole yet.
+pub(super) fn delivered(folder: &Path) -> Vec<(ClipPath, (PathBuf, Stamp))> {
+    let sound = |entry: std::fs::DirEntry| {
+        let blob = BlobId::try_from(entry.file_name().into_string().ok()?).ok()?;
+        let about = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some((ClipPath::sound(blob), (entry.path(), Stamp::from(&about))))
+    };
+    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(sound).collect()
 }
 
 fn folder(

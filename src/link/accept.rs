@@ -87,6 +87,11 @@ impl Marks {
         Self { generation: place.generation, place: Some(mark), ..Self::default() }
     }
 
+    /// Within which generation they count.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The highest plan of a source that was put in force.
     pub fn plan(&self, source: Source) -> Option<Mark> {
         self.plans.get(&source).copied()

@@ -11,6 +11,7 @@
 
 use crate::{
     entry::{GENESIS, Line, chain},
+    journal::batch_text,
     text::{hex, unhex},
 };
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -38,11 +39,6 @@ pub struct Batch {
     pub head: String,
     /// By the station's key, hex.
     pub signature: String,
-}
-
-/// The text that is signed for a batch; its first line separates it from everything else the key may ever sign.
-fn batch_text(epoch: &str, from: i64, to: i64, head: &str) -> String {
-    format!("dalaba/batch/v1\n{epoch}\n{from}\n{to}\n{head}\n")
 }
 
 impl Batch {

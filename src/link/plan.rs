@@ -20,9 +20,9 @@ use std::{
 };
 
 /// As many schedules as a plan may hold.
-const MOST_SCHEDULES: usize = 100;
+pub const MOST_SCHEDULES: usize = 100;
 /// As many sounds.
-const MOST_SOUNDS: usize = 5_000;
+pub const MOST_SOUNDS: usize = 5_000;
 
 /// The name of a sound: the sha256 of its bytes, as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

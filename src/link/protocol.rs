@@ -8,14 +8,14 @@
 //! | `GET /v1/trust?from=VERSION` | | [`Envelopes`]: the roots after that one, in order |
 //! | `GET /v1/blobs/{sha256}`, `Range` | | bytes |
 //! | `PUT /v1/reported` | [`Reported`] | |
-//! | `POST /v1/journal` | [`Batch`](super::journal::Batch) | [`Acked`](super::journal::Acked), or 409 with [`Turned`](super::journal::Turned) |
+//! | `POST /v1/journal` | [`Batch`](super::journal::Batch) | [`Acked`], or 409 with [`Turned`](super::journal::Turned) |
 //! | `POST /v1/commands/{id}/status` | [`Status`] | |
 //! | `GET /v1/time?nonce=…` | | [`Envelopes`]: one |
 //!
 //! Unknown fields are ignored, and an unknown event is passed over: within v1 things are only added. Envelopes travel as
 //! texts inside the bodies, so that they stay what they are byte for byte.
 
-use super::{CommandId, Division, Refused, State, StationId, time::Nonce};
+use super::{CommandId, Division, Refused, State, StationId, journal::Acked, time::Nonce};
 use crate::{schedule::Source, trust::ClockState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ pub enum WatchEvent {
         root: u64,
         /// The time, signed over the nonce of this watch.
         time: String,
+        /// How far the office holds this station's journal. An office that was restored from a backup lost rows, and a
+        /// station that has nothing new would never learn it.
+        journal: Acked,
         /// How often a heartbeat comes, in seconds.
         heartbeat_s: u32,
     },

@@ -9,6 +9,9 @@
 //! what stations have seen; the remedy is a root with a higher generation, under which the stations' high-water marks
 //! start again. It is also the way back from a revision that a stolen key drove to its end.
 //!
+//! Both are best taken from the time in seconds, where that is more than the last plus one: so a restored office gives no
+//! number again that it gave before the restore and that only a station, or an eavesdropper, still knows of.
+//!
 //! Not here: what a key may do with a document ([`super::accept`]).
 
 use super::{

@@ -351,7 +351,7 @@ async fn rows(panel: &Panel, seen: &Snapshot, language: Language) -> Result<Vec<
         .run(move || {
             let known = learned(&data);
             let row = |(path, clip)| Row::new(path, clip, known.get(path), &program, today, language);
-            program.clips.0.iter().map(row).collect()
+            program.clips.local().map(row).collect()
         })
         .await
 }
@@ -397,7 +397,7 @@ struct ClipPage<'a> {
 /// Returns the path of a clip that the station knows.
 fn known(seen: &Snapshot, path: String, asked: &Asked) -> Result<ClipPath, Problem> {
     let path = ClipPath::try_from(path).map_err(|_| Problem::missing(asked))?;
-    if seen.program.clips.get(&path).is_some() { Ok(path) } else { Err(Problem::missing(asked)) }
+    if path.is_local() && seen.program.clips.get(&path).is_some() { Ok(path) } else { Err(Problem::missing(asked)) }
 }
 
 /// `GET /clips/{path}`
@@ -733,7 +733,7 @@ pub(super) async fn rename(
 
 /// `GET /upload.js`
 pub(super) async fn script() -> Response {
-    super::asset("text/javascript; charset=utf-8", include_str!("assets/upload.js"))
+    crate::web::asset("text/javascript; charset=utf-8", include_str!("assets/upload.js"))
 }
 
 #[cfg(test)]

@@ -86,13 +86,6 @@ impl Moment {
     }
 }
 
-/// Returns a date as people say it, with its day of the week.
-pub(super) fn named(date: Date, language: Language) -> String {
-    let weekday = usize::from(date.weekday().to_monday_zero_offset().unsigned_abs());
-    let chinese = ["一", "二", "三", "四", "五", "六", "日"][weekday];
-    language.pick(format!("{}月{}日 周{chinese}", date.month(), date.day()), date.strftime("%a %-d %b").to_string())
-}
-
 /// Returns the moments of `day` from its first to its last, in the station's zone.
 pub(super) fn window(zone: &TimeZone, day: Date) -> Range<Timestamp> {
     let midnight = |day: Date| instant(zone, day.to_datetime(jiff::civil::Time::midnight()));

@@ -6,7 +6,7 @@
 use super::{
     Panel,
     frame::{self, Frame, Place, query},
-    sign_in, station_file, tone,
+    station_file, tone,
 };
 use crate::{
     clock, config,
@@ -21,15 +21,11 @@ use askama::Template;
 use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::{
-    collections::BTreeMap,
-    fs,
-    sync::atomic::{AtomicU32, Ordering::SeqCst},
-};
+use std::{collections::BTreeMap, fs};
 
 /// Texts of this page.
 #[derive(Debug, Deserialize)]
@@ -58,76 +54,13 @@ pub(super) struct Words {
     pub lacks: String,
     pub person: String,
     pub name: String,
-    pub password: String,
-    pub again: String,
     pub finish: String,
-    pub code: String,
-    pub code_hint: String,
-    pub enter: String,
-    pub wrong_code: String,
-    pub closed: String,
-    pub over: String,
-    pub differ: String,
-    pub bad_password: String,
-    pub bad_name: String,
 }
 
 impl Words {
     /// Returns what people call a kind of station.
     pub fn kind(&self, kind: &Kind) -> &str {
         self.kinds.get(kind.key()).map_or("", String::as_str)
-    }
-}
-
-/// The code by which the network reaches the first run.
-#[derive(Debug)]
-pub(super) struct Code {
-    code: String,
-    wrong: AtomicU32,
-}
-
-/// Letters and digits that nobody takes for each other: 32, so that a byte chooses one evenly.
-const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-/// So many wrong codes close the network out.
-const WRONG: u32 = 10;
-/// The cookie with a code that was right.
-const COOKIE: &str = "first-run";
-
-/// Whether a code lets somebody in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tried {
-    Right,
-    Wrong,
-    Closed,
-}
-
-impl Code {
-    /// Returns a fresh one.
-    pub fn new() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes)?;
-        let code = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
-        Ok(Self { code, wrong: AtomicU32::new(0) })
-    }
-
-    /// Returns it for a person to read off.
-    pub fn said(&self) -> &str {
-        &self.code
-    }
-
-    fn check(&self, given: &str) -> Tried {
-        if self.wrong.load(SeqCst) >= WRONG {
-            return Tried::Closed;
-        }
-        let given: String = given.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
-        // Compared in time that does not depend on where the first difference is.
-        let same = given.len() == self.code.len()
-            && given.bytes().zip(self.code.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0;
-        if same {
-            return Tried::Right;
-        }
-        self.wrong.fetch_add(1, SeqCst);
-        Tried::Wrong
     }
 }
 
@@ -210,7 +143,7 @@ pub(super) struct Form {
     station: String,
     kind: Kind,
     output: String,
-    #[serde(default, deserialize_with = "super::now::ticked")]
+    #[serde(default, deserialize_with = "crate::web::ticked")]
     schedule: bool,
 }
 
@@ -244,92 +177,9 @@ struct Page<'a> {
     kinds: [Kind; 5],
 }
 
-#[derive(Template)]
-#[template(path = "first-run-code.html")]
-struct CodePage<'a> {
-    frame: &'a Frame,
-    words: &'static Words,
-    problem: Option<&'a str>,
-}
-
-/// Sends somebody to the first run.
-pub(super) fn lead(asked: &Asked) -> Response {
-    if asked.wants_json {
-        let said =
-            asked.pick("还没有做首次设置；请先打开 /first-run", "the first run is to be done first, at /first-run");
-        return Problem { status: StatusCode::UNAUTHORIZED, said: said.into() }.into_response();
-    }
-    web::go_to("/first-run")
-}
-
-/// Lets those pass who may do the first run; the others get an answer.
-async fn admit(panel: &Panel, asked: &Asked, headers: &HeaderMap) -> Result<(), Response> {
-    if !panel.people.is_empty() {
-        let words = &super::words::Words::of(asked.language).first_run;
-        let over = Problem::refused(words.over.clone());
-        return Err(if asked.wants_json { over.into_response() } else { web::go_to("/") });
-    }
-    if asked.peer.is_here() {
-        return Ok(());
-    }
-    match web::cookie(headers, COOKIE).map(|code| panel.code.check(&code)) {
-        Some(Tried::Right) => Ok(()),
-        tried => Err(ask_code(panel, asked, tried).await),
-    }
-}
-
-async fn ask_code(panel: &Panel, asked: &Asked, tried: Option<Tried>) -> Response {
-    let words = &super::words::Words::of(asked.language).first_run;
-    let problem = match tried {
-        Some(Tried::Closed) => Some(words.closed.as_str()),
-        Some(_) => Some(words.wrong_code.as_str()),
-        None if panel.code.wrong.load(SeqCst) >= WRONG => Some(words.closed.as_str()),
-        None => None,
-    };
-    let mut response = if asked.wants_json {
-        Problem { status: StatusCode::UNAUTHORIZED, said: problem.unwrap_or(&words.code_hint).to_owned() }
-            .into_response()
-    } else {
-        let frame = Frame::new(asked.clone(), "", Place::Elsewhere);
-        let mut page = frame::html(&CodePage { frame: &frame, words, problem });
-        *page.status_mut() = problem.map_or(StatusCode::OK, |_| StatusCode::UNAUTHORIZED);
-        page
-    };
-    // A code that is no longer right would otherwise use up the tries with every look.
-    sign_in::set_cookie(&mut response, &format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/first-run; Max-Age=0"));
-    response
-}
-
-/// The code, as somebody typed it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CodeForm {
-    code: String,
-}
-
-/// `POST /first-run/code`: from the network, before anything else is shown.
-pub(super) async fn code(State(panel): State<Panel>, asked: Asked, Input(given): Input<CodeForm>) -> Response {
-    if !panel.people.is_empty() {
-        return web::go_to("/");
-    }
-    match panel.code.check(&given.code) {
-        Tried::Right => {
-            let mut response = frame::done(&asked, &json!({ "done": "code" }), "/first-run", "code");
-            let secure = if asked.peer.is_tls { "; Secure" } else { "" };
-            let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/first-run{secure}", panel.code.said());
-            sign_in::set_cookie(&mut response, &cookie);
-            response
-        }
-        tried => {
-            tracing::warn!(from = %asked.peer.remote.ip(), "a wrong code for the first run");
-            ask_code(&panel, &asked, Some(tried)).await
-        }
-    }
-}
-
 /// `GET /first-run`
 pub(super) async fn page(State(panel): State<Panel>, asked: Asked, headers: HeaderMap) -> Result<Response, Problem> {
-    if let Err(response) = admit(&panel, &asked, &headers).await {
+    if let Err(response) = web::admit(&panel, &asked, &headers).await {
         return Ok(response);
     }
     let view = look(&panel, query(&asked.path, "output")).await?;
@@ -382,7 +232,7 @@ pub(super) async fn try_output(
     headers: HeaderMap,
     Input(given): Input<ToneForm>,
 ) -> Result<Response, Problem> {
-    if let Err(response) = admit(&panel, &asked, &headers).await {
+    if let Err(response) = web::admit(&panel, &asked, &headers).await {
         return Ok(response);
     }
     let played = tone::play(&panel, &asked, &given.output).await;
@@ -408,14 +258,14 @@ pub(super) async fn finish(
     headers: HeaderMap,
     Input(form): Input<Form>,
 ) -> Result<Response, Problem> {
-    if let Err(response) = admit(&panel, &asked, &headers).await {
+    if let Err(response) = web::admit(&panel, &asked, &headers).await {
         return Ok(response);
     }
     match carry_out(&panel, &asked, &form).await {
         Ok(token) => {
             tracing::info!(person = form.name.trim(), "the first run is done");
             let mut response = frame::done(&asked, &json!({ "done": "first-run" }), "/", "first-run");
-            sign_in::set_cookie(&mut response, &web::session_cookie(Some(&token), &asked.peer));
+            web::sign_in::set_cookie(&mut response, &web::session_cookie(Some(&token), &asked.peer));
             Ok(response)
         }
         Err(problem) if asked.wants_json => Err(problem),
@@ -434,11 +284,11 @@ pub(super) async fn finish(
 }
 
 async fn carry_out(panel: &Panel, asked: &Asked, form: &Form) -> Result<String, Problem> {
-    let words = &super::words::Words::of(asked.language).first_run;
+    let shared = &web::SharedWords::of(asked.language).first_run;
     if form.password != form.again {
-        return Err(Problem::bad(words.differ.clone()));
+        return Err(Problem::bad(web::SharedWords::of(asked.language).people.differ.clone()));
     }
-    let fresh = fresh_id(&form.station).map_err(|_| Problem::failed(words.closed.clone()))?;
+    let fresh = fresh_id(&form.station).map_err(|_| Problem::failed(shared.closed.clone()))?;
     // Tried on a copy first: nobody is made administrator of a station that cannot be written.
     let text = fs::read_to_string(panel.home.dir.join(config::FILE)).ok();
     let tried = station_file::StationFile::of(text.as_deref()).map(|mut file| {
@@ -454,9 +304,9 @@ async fn carry_out(panel: &Panel, asked: &Asked, form: &Form) -> Result<String, 
     }
     let added = panel.people.add(&form.name, &form.password, Role::Admin, true).await;
     added.map_err(|refused| match refused {
-        Refused::BadName => Problem::bad(words.bad_name.clone()),
-        Refused::BadPassword => Problem::bad(words.bad_password.clone()),
-        Refused::Taken => Problem::refused(words.over.clone()),
+        Refused::BadName => Problem::bad(shared.bad_name.clone()),
+        Refused::BadPassword => Problem::bad(shared.bad_password.clone()),
+        Refused::Taken => Problem::refused(shared.over.clone()),
         _ => station_file::unwritable(asked, &std::io::Error::other("data/people.json")),
     })?;
     station_file::change(panel, asked, |file, _| fill_in(file, form, &fresh)).await?;
@@ -464,7 +314,7 @@ async fn carry_out(panel: &Panel, asked: &Asked, form: &Form) -> Result<String, 
         bring_schedule(panel, asked, form.kind).await?;
     }
     let token = panel.people.sign_in(form.name.trim(), &form.password, clock::wall()).await;
-    token.map_err(|_| Problem::failed(words.over.clone()))
+    token.map_err(|_| Problem::failed(shared.over.clone()))
 }
 
 fn fill_in(file: &mut station_file::StationFile, form: &Form, fresh: &str) {
@@ -522,19 +372,6 @@ mod tests {
     use super::*;
     use crate::plan::{Clip, ClipState};
     use crate::text::Said;
-
-    #[test]
-    fn ten_wrong_codes_close_the_network_out() {
-        let code = Code::new().unwrap();
-        assert_eq!((code.said().len(), code.said().bytes().all(|byte| LETTERS.contains(&byte))), (8, true));
-        let typed = format!(" {}-{} ", &code.said()[..4].to_lowercase(), &code.said()[4..]);
-        assert_eq!(code.check(&typed), Tried::Right);
-        for wrong in ["", "0000000", "00000000", "000000000", "中文", "0", "1", "2", "3", "4"] {
-            assert_eq!(code.check(wrong), Tried::Wrong);
-        }
-        assert_eq!(code.check(&typed), Tried::Closed);
-        assert_ne!(Code::new().unwrap().said(), code.said());
-    }
 
     #[test]
     fn an_id_comes_from_the_name_or_is_drawn() {

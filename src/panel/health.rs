@@ -33,7 +33,7 @@ pub(super) async fn healthz(State(panel): State<Panel>) -> Response {
 /// `GET /metrics`, in the text form of Prometheus: at the machine itself, and for who has signed in.
 pub(super) async fn metrics(State(panel): State<Panel>, asked: Asked) -> Result<Response, Problem> {
     if !asked.peer.is_here() && !asked.may(Role::Viewer) {
-        return Ok(super::sign_in::first(&asked));
+        return Ok(crate::web::sign_in::first(&asked));
     }
     let seen = panel.daemon.snapshot().await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text(&seen)).into_response())

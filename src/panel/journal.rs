@@ -22,14 +22,10 @@ use crate::{
     },
     outcome::{Outcome, Reason},
     text::Language,
-    web::{Asked, Problem},
+    web::{Asked, Problem, attachment},
 };
 use askama::Template;
-use axum::{
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fs::File, io, ops::Range, path::Path, sync::Arc, time::Duration};
@@ -447,22 +443,15 @@ async fn carry(panel: Panel, asked: Asked, ending: &'static str, kind: &'static 
         } else {
             write_xlsx(&mut reader, window, to, seen.zone).await?;
         }
-        let length = file.metadata().map_err(|error| aside::no_room(&error))?.len();
-        Ok((file, length))
+        Ok(file)
     };
-    let (file, length) = panel.aside.read(written).await??;
+    let file = panel.aside.read(written).await??;
     let days = match period {
         None => String::new(),
         Some(period) if period.is_a_day() => format!("-{}", period.from),
         Some(Period { from, until }) => format!("-{from}-{until}"),
     };
-    let attachment = format!("attachment; filename=\"dalaba-journal{days}.{ending}\"");
-    let headers = [
-        (header::CONTENT_TYPE, kind.to_owned()),
-        (header::CONTENT_DISPOSITION, attachment),
-        (header::CONTENT_LENGTH, length.to_string()),
-    ];
-    Ok((headers, aside::body(file, 0..length)).into_response())
+    attachment(file, kind, &format!("dalaba-journal{days}.{ending}"))
 }
 
 async fn write_csv(
@@ -624,11 +613,6 @@ pub(super) async fn check(State(panel): State<Panel>, asked: Asked) -> Result<Re
     let frame = Frame::new(asked, &seen.name, Place::Journal);
     let words = &frame.words.journal;
     Ok(frame.answer(&view, &CheckPage { frame: &frame, words, view: &view, at }))
-}
-
-/// `GET /print.js`
-pub(super) async fn print_script() -> Response {
-    super::asset("text/javascript; charset=utf-8", include_str!("assets/print.js"))
 }
 
 #[cfg(test)]

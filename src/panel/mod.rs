@@ -20,7 +20,6 @@ mod plan;
 mod schedules;
 mod screen;
 mod settings;
-mod sign_in;
 mod station_file;
 mod tone;
 mod upload;
@@ -31,14 +30,15 @@ use crate::{
     config::Config,
     daemon::{Control, Handle},
     home::Home,
-    web::{self, Asked, Guard, HasToken, Peer, People, Problem, Role, Who},
+    text::Language,
+    web::{self, Asked, Code, Guard, People, Problem, Role, Site, people_forms as people, sign_in},
 };
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
-    http::{StatusCode, header},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    middleware,
+    response::Response,
     routing::{get, post},
 };
 use std::{
@@ -52,7 +52,7 @@ use tokio::{
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 pub use now::PlayRequest;
-use settings::{backup, people, restore};
+use settings::{backup, office, restore};
 
 /// The largest body of a form, in bytes; uploads have a limit of their own.
 const BODY: usize = 1 << 20;
@@ -78,7 +78,7 @@ pub struct Panel {
     /// A turn for each that sends files.
     uploads: Arc<tokio::sync::Semaphore>,
     /// Lets the network reach the first run.
-    code: Arc<first_run::Code>,
+    code: Arc<Code>,
     /// Held while station.toml or a schedule is changed: one change at a time looks and writes.
     writing: Arc<Mutex<()>>,
     /// One test tone at a time.
@@ -98,7 +98,7 @@ pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home
         }
     };
     let code = loop {
-        match first_run::Code::new() {
+        match Code::new() {
             Ok(code) => break Arc::new(code),
             Err(error) => {
                 tracing::error!(%error, "the system gives no random bits; the pages wait for some");
@@ -115,7 +115,7 @@ pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home
     let hosts = Arc::new(RwLock::new(Vec::new()));
     tokio::spawn(follow_hosts(daemon.config(), Arc::clone(&hosts)));
     let guard = Guard { token: control.token.into(), hosts };
-    upload::sweep(&home.data());
+    web::upload::sweep(&home.data().join("upload"));
     let panel = Panel {
         daemon,
         home,
@@ -164,10 +164,10 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/", get(now::page))
         .route("/stop", post(now::stop))
         .route("/first-run", get(first_run::page).post(first_run::finish))
-        .route("/first-run/code", post(first_run::code))
+        .route("/first-run/code", post(web::first_run_code::<Panel>))
         .route("/first-run/tone", post(first_run::try_output))
-        .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
-        .route("/sign-out", post(sign_in::sign_out))
+        .route("/sign-in", get(sign_in::page::<Panel>).post(sign_in::sign_in::<Panel>))
+        .route("/sign-out", post(sign_in::sign_out::<Panel>))
         .route("/language", post(sign_in::language))
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(health::metrics))
@@ -175,10 +175,10 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/screen", get(screen::page))
         .route("/screen.css", get(screen::style))
         .route("/screen.js", get(screen::script))
-        .route("/style.css", get(frame::style))
-        .route("/live.js", get(frame::live));
+        .route("/style.css", get(web::style))
+        .route("/live.js", get(web::live));
     let viewers = Router::new()
-        .route("/password", get(people::own).post(people::set_own))
+        .route("/password", get(people::own::<Panel>).post(people::set_own::<Panel>))
         .route("/plan", get(plan::page))
         .route("/clips", get(clips::page))
         .route("/clips/{*path}", get(clips::clip))
@@ -188,7 +188,7 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/journal", get(journal::page))
         .route("/journal/print", get(journal::book))
         .route("/journal/check", get(journal::check))
-        .route("/print.js", get(journal::print_script))
+        .route("/print.js", get(crate::web::print))
         .route("/schedules", get(schedules::list))
         .route("/schedules/{name}", get(schedules::page))
         .route("/schedules/history", get(schedules::history::list))
@@ -219,14 +219,17 @@ fn router(panel: Panel, guard: Guard) -> Router {
         .route("/settings/sound", post(settings::sound))
         .route("/settings/tone", post(settings::try_output))
         .route("/settings/page", post(settings::pages))
-        .route("/settings/people", post(people::add))
-        .route("/settings/people/role", post(people::role))
-        .route("/settings/people/password", post(people::reset))
-        .route("/settings/people/remove", post(people::remove));
+        .route("/settings/people", post(people::add::<Panel>))
+        .route("/settings/people/role", post(people::role::<Panel>))
+        .route("/settings/people/password", post(people::reset::<Panel>))
+        .route("/settings/people/remove", post(people::remove::<Panel>))
+        .route("/settings/office/enrol", post(office::enrol))
+        .route("/settings/office/compared", post(office::compared))
+        .route("/settings/office/leave", post(office::leave));
     let pages = anybody
-        .merge(viewers.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
-        .merge(operators.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
-        .merge(admins.route_layer(middleware::from_fn(|request, next| need(Role::Admin, request, next))))
+        .merge(viewers.route_layer(middleware::from_fn(|request, next| web::need(Role::Viewer, request, next))))
+        .merge(operators.route_layer(middleware::from_fn(|request, next| web::need(Role::Operator, request, next))))
+        .merge(admins.route_layer(middleware::from_fn(|request, next| web::need(Role::Admin, request, next))))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
     // Live updates go on as long as somebody looks; a year of the journal takes its time.
@@ -236,75 +239,45 @@ fn router(panel: Panel, guard: Guard) -> Router {
     let uploads = Router::new()
         .route("/clips", post(clips::upload))
         .route("/clip-replace/{*path}", post(clips::replace))
-        .layer(DefaultBodyLimit::max(upload::BODY));
+        .layer(DefaultBodyLimit::max(web::upload::UPLOAD_BODY));
     // A backup is as large as the station's sounds; it has limits of its own.
     let whole = Router::new()
         .route("/settings/backup", get(backup::backup))
         .route("/settings/restore", post(restore::restore).layer(DefaultBodyLimit::disable()))
-        .route_layer(middleware::from_fn(|request, next| need(Role::Admin, request, next)));
+        .route_layer(middleware::from_fn(|request, next| web::need(Role::Admin, request, next)));
     pages
         .merge(live)
-        .merge(carried.route_layer(middleware::from_fn(|request, next| need(Role::Viewer, request, next))))
-        .merge(uploads.route_layer(middleware::from_fn(|request, next| need(Role::Operator, request, next))))
+        .merge(carried.route_layer(middleware::from_fn(|request, next| web::need(Role::Viewer, request, next))))
+        .merge(uploads.route_layer(middleware::from_fn(|request, next| web::need(Role::Operator, request, next))))
         .merge(whole)
-        .fallback(missing)
+        .fallback(web::missing)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
-        .layer(middleware::from_fn_with_state(panel.clone(), identify))
+        .layer(middleware::from_fn_with_state(panel.clone(), web::identify::<Panel>))
         .layer(middleware::from_fn_with_state(guard, web::guard))
         .with_state(panel)
 }
 
-async fn missing(asked: Asked) -> Problem {
-    Problem::missing(&asked)
-}
+impl Site for Panel {
+    const PEOPLE: &'static str = "/settings";
 
-/// Finds out who asks, and gives a problem the form in which they want to read it.
-async fn identify(State(panel): State<Panel>, mut request: Request, next: Next) -> Response {
-    let Some(peer) = request.extensions().get::<Peer>().copied() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    let headers = request.headers();
-    let who = if request.extensions().get::<HasToken>().is_some() {
-        Some(Who { name: "local".into(), role: Role::Admin })
-    } else {
-        let session = web::session(headers).and_then(|token| panel.people.who(&token, crate::clock::wall()));
-        session.map(|(name, role)| Who { name, role })
-    };
-    let asked = Asked {
-        peer,
-        who,
-        is_new: panel.people.is_empty(),
-        language: web::language(headers),
-        wants_json: Asked::wants_json(headers),
-        path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-    };
-    request.extensions_mut().insert(asked.clone());
-    let response = next.run(request).await;
-    match response.extensions().get::<Problem>() {
-        Some(problem) => frame::problem(&panel, &asked, problem).await,
-        None => response,
+    fn people(&self) -> &People {
+        &self.people
     }
-}
 
-/// Lets those pass who have this role at least, and shows the others the way.
-async fn need(role: Role, request: Request, next: Next) -> Response {
-    let Some(asked) = request.extensions().get::<Asked>().cloned() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    if asked.may(role) {
-        return next.run(request).await;
+    fn code(&self) -> &Code {
+        &self.code
     }
-    match asked.who {
-        Some(_) => {
-            let said =
-                asked.pick("你的账号没有这个权限；请找管理员", "your account may not do this; ask an administrator");
-            Problem { status: StatusCode::FORBIDDEN, said: said.into() }.into_response()
-        }
-        None => sign_in::first(&asked),
-    }
-}
 
-/// Files of the program, which change only with it.
-fn asset(kind: &'static str, text: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=3600")], text).into_response()
+    fn forgotten(&self, language: Language) -> &'static str {
+        &words::Words::of(language).site.forgotten
+    }
+
+    async fn framed(&self, asked: Asked, title: &str, main: &str) -> Response {
+        let station = self.daemon.snapshot().await.map(|seen| seen.name).unwrap_or_default();
+        frame::around(asked, &station, title, main)
+    }
+
+    async fn people_changed(&self, _asked: &Asked, _name: &str, _what: &'static str) -> Result<(), Problem> {
+        Ok(())
+    }
 }

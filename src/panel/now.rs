@@ -237,14 +237,14 @@ struct Live<'a> {
 /// `GET /`
 pub(super) async fn page(State(panel): State<Panel>, asked: Asked) -> Result<Response, Problem> {
     if !may_look(&asked) {
-        return Ok(super::sign_in::first(&asked));
+        return Ok(crate::web::sign_in::first(&asked));
     }
     let seen = panel.daemon.snapshot().await?;
     let view = View::of(&seen, asked.language).await;
     let program = &seen.program;
     let announcements = program.schedules.iter().flat_map(|schedule| &schedule.announcements);
     let announcements = announcements.map(|(key, one)| (key.clone(), one.title.clone())).collect();
-    let clips = program.clips.0.iter().map(|(path, clip)| (path.to_string(), clip.title.clone())).collect();
+    let clips = program.clips.local().map(|(path, clip)| (path.to_string(), clip.title.clone())).collect();
     let frame = Frame::new(asked, &seen.name, Place::Now);
     let (words, language) = (&frame.words.now, frame.asked.language);
     Ok(frame.answer(&view, &Page { frame: &frame, words, language, view: &view, announcements, clips }))
@@ -261,7 +261,7 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_s
 /// `GET /events`: the live part of the page, whenever it has changed, as server-sent events.
 pub(super) async fn events(State(panel): State<Panel>, asked: Asked) -> Result<Response, Problem> {
     if !may_look(&asked) {
-        return Ok(super::sign_in::first(&asked));
+        return Ok(crate::web::sign_in::first(&asked));
     }
     let (send, receive) = tokio::sync::mpsc::channel::<String>(1);
     let language = asked.language;
@@ -292,7 +292,7 @@ pub(super) async fn events(State(panel): State<Panel>, asked: Asked) -> Result<R
 /// `POST /stop`: 停播, for whoever sits at the machine too, signed in or not.
 pub(super) async fn stop(State(panel): State<Panel>, asked: Asked) -> Result<Response, Problem> {
     if !may_look(&asked) {
-        return Ok(super::sign_in::first(&asked));
+        return Ok(crate::web::sign_in::first(&asked));
     }
     carry_out(&panel, &asked, Command::Stop { operator: asked.name() }).await
 }
@@ -379,29 +379,11 @@ pub struct PlayRequest {
     /// A clip's path under `audio/`, or the key of an announcement.
     pub what: String,
     /// Passes quiet hours, hush and stop; an administrator's, with a note.
-    #[serde(default, deserialize_with = "ticked")]
+    #[serde(default, deserialize_with = "crate::web::ticked")]
     pub emergency: bool,
     /// Why; required for an emergency.
     #[serde(default)]
     pub note: Option<String>,
-}
-
-/// A box of a form that was ticked says `on`; JSON says true.
-pub(super) fn ticked<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
-    struct Ticked;
-    impl serde::de::Visitor<'_> for Ticked {
-        type Value = bool;
-        fn expecting(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            to.write_str("true, false or `on`")
-        }
-        fn visit_bool<E>(self, value: bool) -> Result<bool, E> {
-            Ok(value)
-        }
-        fn visit_str<E>(self, value: &str) -> Result<bool, E> {
-            Ok(matches!(value, "on" | "true" | "1"))
-        }
-    }
-    from.deserialize_any(Ticked)
 }
 
 /// `POST /play`: plays one announcement or clip now, ahead of the plan.

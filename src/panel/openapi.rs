@@ -256,6 +256,10 @@ const ROUTES: &[Route] = &[
         "string",
         true,
     )]),
+    post("/settings/office/enrol", ADMIN, "Asks an office to take the station in.")
+        .with(&[("office", In::Body, "string", true), ("code", In::Body, "string", true)]),
+    post("/settings/office/compared", ADMIN, "The words here and at the office are the same."),
+    post("/settings/office/leave", ADMIN, "Gives up an enrolment, or leaves the office and what it delivered."),
     get("/settings/backup", ADMIN, "The whole station as one file.").giving("application/zip"),
     post("/settings/restore", ADMIN, "Takes a backup back (multipart: file)."),
 ];

@@ -6,10 +6,7 @@ use super::{
     Panel,
     day::{self, Moment, State as Stands},
     frame::{self, Frame, Place, query},
-    schedules::{
-        edit::{Torn, cancel},
-        files,
-    },
+    schedules::files,
     words,
 };
 use crate::{
@@ -17,8 +14,12 @@ use crate::{
     daemon::Snapshot,
     outcome::Reason,
     plan::Program,
-    schedule::{Band, Schedule, Severity, Source, file},
-    text::Language,
+    schedule::{
+        Band, Schedule, Severity, Source,
+        edit::{Torn, cancel},
+        file,
+    },
+    text::{Language, day_named},
     web::{Asked, Input, Problem},
 };
 use askama::Template;
@@ -248,7 +249,7 @@ impl Day {
     }
 
     fn named(&self, language: Language) -> String {
-        day::named(self.date, language)
+        day_named(self.date, language)
     }
 
     /// Returns how many play or played, and how many do not.
@@ -459,7 +460,7 @@ pub(super) async fn ask(
     let what: Vec<_> = what.into_values().map(|(title, times)| (title, times.join("、"))).collect();
     let frame = Frame::new(asked, &seen.name, Place::Plan);
     let words = &frame.words.plan;
-    let day = day::named(date, frame.asked.language);
+    let day = day_named(date, frame.asked.language);
     let facts = json!({ "request": request, "what": what });
     Ok(frame.answer(&facts, &Question { frame: &frame, words, request: &request, day, what }))
 }

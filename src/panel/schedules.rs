@@ -3,8 +3,6 @@
 //! A change is based on a text: if the file is another by then, both are shown and nothing is changed. A text with an
 //! error is not kept. What is kept is seen to be in force before anybody is told so.
 
-mod difference;
-pub(super) mod edit;
 pub(super) mod files;
 pub(super) mod history;
 
@@ -18,19 +16,22 @@ use crate::{
     daemon::Snapshot,
     home::assemble,
     panel::day,
-    plan::plan,
-    schedule::{Finding, Severity, Source, file, is_name},
+    plan::{difference, plan},
+    schedule::{
+        Finding, Severity, Source,
+        edit::{
+            self,
+            fields::{self, Fields},
+        },
+        file, is_name,
+    },
     text::Language,
-    web::{Asked, Input, Problem},
+    web::{Asked, Input, Parts, Problem, press},
 };
 use askama::Template;
 use axum::{
     extract::{Path, State},
     response::Response,
-};
-use edit::{
-    Torn,
-    fields::{self, Fields, WEEK},
 };
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 use serde::{Deserialize, Serialize};
@@ -68,56 +69,6 @@ pub(super) struct Words {
     pub line: String,
     pub torn: String,
     pub settings: String,
-    pub schedule_title: String,
-    pub enabled: String,
-    pub announcement: String,
-    pub chime: String,
-    pub play: String,
-    pub play_hint: String,
-    pub pick: String,
-    pub pick_in_turn: String,
-    pub pick_shuffle: String,
-    pub pick_all: String,
-    pub band: String,
-    pub band_background: String,
-    pub band_normal: String,
-    pub band_urgent: String,
-    pub volume: String,
-    pub screen: String,
-    pub rule: String,
-    pub rule_play: String,
-    pub at: String,
-    pub every: String,
-    pub between: String,
-    pub cron: String,
-    pub days: String,
-    pub every_day: String,
-    pub workdays: String,
-    pub rest_days: String,
-    pub holidays: String,
-    pub weekdays: String,
-    pub lunar: String,
-    pub lunar_day_ends: String,
-    pub terms: String,
-    pub dates: String,
-    pub day_list: String,
-    pub mon: String,
-    pub tue: String,
-    pub wed: String,
-    pub thu: String,
-    pub fri: String,
-    pub sat: String,
-    pub sun: String,
-    pub during: String,
-    pub except: String,
-    pub grace: String,
-    pub hard: String,
-    pub add_announcement: String,
-    pub add_name: String,
-    pub add_title: String,
-    pub add_rule: String,
-    pub remove: String,
-    pub remove_announcement: String,
     pub preview: String,
     pub as_text: String,
     pub check: String,
@@ -142,33 +93,6 @@ pub(super) struct Words {
     pub restore: String,
     pub restore_hint: String,
     pub same: String,
-}
-
-impl Words {
-    /// Values of `pick` and what they mean.
-    fn picks(&self) -> [(&'static str, &str); 3] {
-        [("in-turn", &self.pick_in_turn), ("shuffle", &self.pick_shuffle), ("all", &self.pick_all)]
-    }
-
-    /// Values of `band` and what they mean.
-    fn bands(&self) -> [(&'static str, &str); 3] {
-        [("background", &self.band_background), ("normal", &self.band_normal), ("urgent", &self.band_urgent)]
-    }
-
-    /// Values of `on` and what they mean.
-    fn day_sets(&self) -> [(&'static str, &str); 9] {
-        [
-            ("every-day", &self.every_day),
-            ("workdays", &self.workdays),
-            ("rest-days", &self.rest_days),
-            ("holidays", &self.holidays),
-            ("weekdays", &self.weekdays),
-            ("lunar", &self.lunar),
-            ("lunar-day-ends", &self.lunar_day_ends),
-            ("terms", &self.terms),
-            ("dates", &self.dates),
-        ]
-    }
 }
 
 /// The largest form with a text: a letter of the text may take nine bytes in it, and its fields hold it once more.
@@ -270,40 +194,6 @@ fn ours(asked: &Asked, name: &str) -> Result<(), Problem> {
     )))
 }
 
-/// One announcement, rule or the whole file, as a part of the form.
-struct Part {
-    id: String,
-    prefix: String,
-    values: Fields,
-}
-
-impl Part {
-    fn of(all: &Fields, prefix: &str, id: &str) -> Self {
-        let own = all.iter().filter_map(|(name, value)| {
-            let key = name.strip_prefix(prefix)?;
-            (!key.contains('.')).then(|| (key.to_owned(), value.clone()))
-        });
-        Self { id: id.to_owned(), prefix: prefix.to_owned(), values: own.collect() }
-    }
-
-    fn get(&self, key: &str) -> &str {
-        self.values.get(key).map_or("", String::as_str)
-    }
-
-    fn is(&self, key: &str, value: &str) -> bool {
-        self.get(key) == value
-    }
-
-    /// Returns whether `on` names this day of the week.
-    fn has_day(&self, day: &str) -> bool {
-        self.is(&format!("on-{day}"), "on")
-    }
-
-    fn title(&self) -> &str {
-        Some(self.get("title")).filter(|title| !title.is_empty()).unwrap_or(&self.id)
-    }
-}
-
 /// A text under a form's hands.
 struct Draft {
     name: String,
@@ -330,46 +220,25 @@ struct Editor<'a> {
     draft: &'a Draft,
     title: String,
     /// None for a text that must be put right as text first.
-    settings: Option<Part>,
-    announcements: Vec<Part>,
-    rules: Vec<Part>,
+    parts: Option<Parts>,
     clips: Vec<String>,
-    week: [(&'static str, &'static str); 7],
 }
 
 fn editor(asked: Asked, seen: &Snapshot, draft: &Draft) -> Response {
     let frame = Frame::new(asked, &seen.name, Place::Schedules);
     let words = &frame.words.schedules;
-    let all = fields::read(&draft.text).ok();
-    let empty = Fields::new();
-    let known = all.as_ref().unwrap_or(&empty);
-    // Each part has one field of this name.
-    let ids = |kind: &str, field: &str| -> Vec<String> {
-        known
-            .keys()
-            .filter_map(|name| name.strip_prefix(kind)?.strip_suffix(field).map(str::to_owned))
-            .filter(|id| !id.contains('.'))
-            .collect()
-    };
-    let announcements =
-        ids("announcement.", ".pick").iter().map(|id| Part::of(known, &format!("announcement.{id}."), id)).collect();
-    let mut numbers: Vec<usize> = ids("rule.", ".grace").iter().filter_map(|id| id.parse().ok()).collect();
-    numbers.sort_unstable();
-    let rules = numbers.iter().map(|at| Part::of(known, &format!("rule.{at}."), &at.to_string())).collect();
-    let settings = all.as_ref().map(|all| Part::of(all, "", &draft.name));
-    let mut clips: Vec<String> = seen.program.clips.0.keys().map(ToString::to_string).collect();
+    let parts = Parts::of(&draft.text, &draft.name);
+    let mut clips: Vec<String> = seen.program.clips.local().map(|(path, _)| path.to_string()).collect();
     let folders: std::collections::BTreeSet<_> =
         clips.iter().filter_map(|path| Some(format!("{}/", path.rsplit_once('/')?.0))).collect();
     clips.splice(0..0, folders);
-    let names: [&'static str; 7] = [&words.mon, &words.tue, &words.wed, &words.thu, &words.fri, &words.sat, &words.sun];
-    let week = std::array::from_fn(|day| (WEEK[day], names[day]));
-    let title = settings.as_ref().map_or_else(|| draft.name.clone(), |part| part.title().to_owned());
+    let title = parts.as_ref().map_or_else(|| draft.name.clone(), |parts| parts.settings.title().to_owned());
     let remarks: Vec<_> = draft.findings.iter().map(|finding| finding.remark(frame.asked.language)).collect();
     let facts = json!({
-        "name": draft.name, "remarks": remarks, "base": draft.base, "text": draft.text, "findings": draft.findings, "fields": all,
+        "name": draft.name, "remarks": remarks, "base": draft.base, "text": draft.text, "findings": draft.findings, "fields": parts.as_ref().map(|parts| &parts.all),
         "problem": draft.problem,
     });
-    let page = Editor { frame: &frame, words, draft, title, settings, announcements, rules, clips, week };
+    let page = Editor { frame: &frame, words, draft, title, parts, clips };
     frame.answer(&facts, &page)
 }
 
@@ -431,27 +300,7 @@ pub(super) async fn edit(
         return preview(State(panel), asked, Path(name), Input(form)).await;
     }
     let (draft, _) = drafted(&panel, &asked, &name, &form)?;
-    let given = |key: &str| form.get(key).map(|text| text.trim()).unwrap_or_default();
-    let mut problem = None;
-    let changed = match pressed.split_once('.') {
-        Some(("remove-rule", index)) => {
-            index.parse().map_or(Ok(draft.text.clone()), |index| fields::remove_rule(&draft.text, index))
-        }
-        Some(("remove-announcement", name)) => fields::remove_announcement(&draft.text, name),
-        None if pressed == "add-announcement" && !is_name(given("add-name")) => {
-            problem = Some(asked.pick(
-                "播报的名字请用 1 到 64 个字母、数字、汉字、“-”或“_”",
-                "an announcement's name is 1 to 64 letters, digits, - or _",
-            ));
-            Ok(draft.text.clone())
-        }
-        None if pressed == "add-announcement" => {
-            fields::add_announcement(&draft.text, given("add-name"), given("add-title"))
-        }
-        None if pressed == "add-rule" => fields::add_rule(&draft.text, given("add-play")),
-        _ => Ok(draft.text.clone()),
-    };
-    let text = changed.unwrap_or_else(|Torn| draft.text.clone());
+    let (text, problem) = press(&draft.text, pressed, &form, asked.language);
     let mut draft = Draft::new(&name, draft.base, text, true);
     draft.problem = problem.map(str::to_owned);
     let seen = panel.daemon.snapshot().await?;
@@ -653,7 +502,7 @@ fn local(at: Option<Timestamp>, seen: &Snapshot) -> Option<String> {
 
 /// `GET /schedules.js`
 pub(super) async fn script() -> Response {
-    super::asset("text/javascript; charset=utf-8", include_str!("assets/schedules.js"))
+    crate::web::asset("text/javascript; charset=utf-8", include_str!("assets/schedules.js"))
 }
 
 #[cfg(test)]

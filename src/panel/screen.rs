@@ -2,7 +2,7 @@
 //! while it sounds, the clock and what comes next, and nothing else of the station. No sign-in; `[panel] screen` says who
 //! may look.
 
-use super::{Panel, asset, frame};
+use super::{Panel, frame};
 use crate::{
     config::Screen,
     daemon::Snapshot,
@@ -136,12 +136,12 @@ pub(super) async fn events(State(panel): State<Panel>, asked: Asked) -> Result<R
 
 /// `GET /screen.css`
 pub(super) async fn style() -> Response {
-    asset("text/css; charset=utf-8", include_str!("assets/screen.css"))
+    crate::web::asset("text/css; charset=utf-8", include_str!("assets/screen.css"))
 }
 
 /// `GET /screen.js`
 pub(super) async fn script() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("assets/screen.js"))
+    crate::web::asset("text/javascript; charset=utf-8", include_str!("assets/screen.js"))
 }
 
 #[cfg(test)]

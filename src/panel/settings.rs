@@ -5,7 +5,7 @@
 //! does is the same.
 
 pub(super) mod backup;
-pub(super) mod people;
+pub(super) mod office;
 pub(super) mod restore;
 
 use super::{
@@ -18,13 +18,14 @@ use crate::{
     calendar::{DaySet, Weekdays, WorkingHours},
     config::{Config, Kind, Screen},
     daemon::{Tone, sound_outputs},
+    link::shell::{self, Stage},
     speaker::device::Found,
     text::Language,
     web::{Asked, Input, Problem, Role},
 };
 use askama::Template;
 use axum::{extract::State, response::Response};
-use jiff::civil::Date;
+use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
@@ -73,17 +74,6 @@ pub(super) struct Words {
     pub screen_lan: String,
     pub screen_off: String,
     pub screen_open: String,
-    pub people: String,
-    pub role: String,
-    pub roles: BTreeMap<String, String>,
-    pub set_role: String,
-    pub new_password: String,
-    pub set_password: String,
-    pub remove: String,
-    pub add: String,
-    pub name: String,
-    pub own_password: String,
-    pub old_password: String,
     pub backup: String,
     pub backup_hint: String,
     pub download: String,
@@ -93,6 +83,7 @@ pub(super) struct Words {
     pub restored: String,
     pub journal_kept: String,
     pub journal_restored: String,
+    pub office: office::Words,
 }
 
 /// The settings as they stand.
@@ -118,7 +109,10 @@ struct View {
     screen: Screen,
     people: Vec<(String, Role)>,
     at_next_start: Vec<&'static str>,
+    office: shell::View,
     tone: Option<Tone>,
+    #[serde(skip)]
+    zone: TimeZone,
     #[serde(skip)]
     problem: Option<String>,
 }
@@ -158,6 +152,12 @@ impl View {
     fn reach(&self) -> String {
         reach_of(self.listen.ip())
     }
+
+    /// When the office was heard last; none where it never was.
+    fn heard(&self) -> Option<String> {
+        let at = self.office.heard?.to_zoned_datetime(self.zone.clone());
+        Some(at.strftime("%Y-%m-%d %H:%M").to_string())
+    }
 }
 
 #[derive(Template)]
@@ -165,16 +165,16 @@ impl View {
 struct Page<'a> {
     frame: &'a Frame,
     words: &'static Words,
+    language: Language,
     view: &'a View,
     kinds: [Kind; 5],
-    roles: [Role; 3],
+    people: &'a [(String, Role)],
+    roles: &'static [Role; 3],
+    /// The address of the forms for people.
+    at: &'static str,
 }
 
 impl Page<'_> {
-    fn role(&self, role: &Role) -> &str {
-        self.words.roles.get(role.key()).map_or("", String::as_str)
-    }
-
     fn at_next_start(&self, key: &str) -> &str {
         self.words.at_next_start.get(key).map_or("", String::as_str)
     }
@@ -216,16 +216,18 @@ async fn look(panel: &Panel, language: Language, output: Option<String>) -> Resu
         screen: config.screen,
         people: panel.people.all(),
         at_next_start: seen.at_next_start.clone(),
+        office: panel.daemon.office().view(),
         tone: None,
+        zone: seen.zone.clone(),
         problem,
     })
 }
 
 fn show(asked: Asked, view: &View) -> Response {
     let frame = Frame::new(asked, &view.name, Place::Settings);
-    let words = &frame.words.settings;
-    let roles = [Role::Viewer, Role::Operator, Role::Admin];
-    frame.answer(view, &Page { frame: &frame, words, view, kinds: Kind::ALL, roles })
+    let (words, language) = (&frame.words.settings, frame.asked.language);
+    let (people, roles, at) = (view.people.as_slice(), &Role::ALL, "/settings/people");
+    frame.answer(view, &Page { frame: &frame, words, language, view, kinds: Kind::ALL, people, roles, at })
 }
 
 /// Returns the closed days with the notes that the file on disk has for them.
@@ -387,7 +389,7 @@ pub(super) struct SoundForm {
     volume: u8,
     ceiling: u8,
     latency_ms: i32,
-    #[serde(default, deserialize_with = "super::now::ticked")]
+    #[serde(default, deserialize_with = "crate::web::ticked")]
     keep_audible: bool,
 }
 

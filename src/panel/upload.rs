@@ -1,33 +1,28 @@
 //! Files on their way in: to `data/upload/` piece by piece, through the ingest child, then into `audio/`.
 //!
-//! Always true: what is too large is refused before its body is read where it says so, and as soon as it shows where it
-//! does not; the disk keeps room for the journal; a file refused leaves nothing behind.
+//! Always true: what is too large is refused before its body is read where it says so; a file refused leaves nothing
+//! behind.
 
 use super::{Panel, words};
 use crate::{
-    disk::PIECE,
-    ingest::{BIGGEST_BYTES, run_child},
+    ingest::run_child,
     library::shelf::{self, ShelfError},
     plan::ClipState,
     schedule::ClipPath,
     text::Language,
-    web::{Asked, Problem},
+    web::{
+        Asked, Problem,
+        upload::{self, Stopped, UPLOAD_BODY},
+    },
 };
 use axum::{
-    extract::{FromRequest as _, Multipart, Request, multipart::Field},
+    extract::{FromRequest as _, Multipart, Request},
     http::{StatusCode, header},
 };
 use serde::Serialize;
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 use tempfile::TempPath;
-use tokio::io::AsyncWriteExt as _;
 
-/// The largest body: one file of the largest size and the form around it.
-pub(super) const BODY: usize = BIGGEST_BYTES as usize + (64 << 10);
-/// Bytes that stay free on the disk, for the journal.
-const KEPT_FREE: u64 = 500_000_000;
-/// Between two looks at the disk, in bytes.
-const LOOK: u64 = 8 << 20;
 /// The longest text field, in bytes.
 const TEXT: usize = 1024;
 /// How long an answer waits for the library to take a file in.
@@ -57,22 +52,12 @@ pub(super) enum To {
     Replace(ClipPath),
 }
 
-/// Removes what a daemon that was killed left on its way in.
-pub(super) fn sweep(data: &Path) {
-    for entry in fs::read_dir(data.join("upload")).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PIECE) {
-            // What cannot be removed now can be at the next start.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
 /// Takes the files of a form in, one after the other.
 pub(super) async fn receive(panel: &Panel, asked: &Asked, to: To, request: Request) -> Result<Vec<Received>, Problem> {
     let words = &words::Words::of(asked.language).clips;
     let too_big = || Problem { status: StatusCode::PAYLOAD_TOO_LARGE, said: words.too_big.clone() };
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > BODY as u64) {
+    if length.is_some_and(|length: u64| length > UPLOAD_BODY as u64) {
         return Err(too_big());
     }
     let Ok(_turn) = panel.uploads.try_acquire() else {
@@ -80,7 +65,7 @@ pub(super) async fn receive(panel: &Panel, asked: &Asked, to: To, request: Reque
     };
     let folder = panel.home.data().join("upload");
     fs::create_dir_all(&folder).map_err(|error| super::aside::no_room(&error))?;
-    has_room(&folder, length.unwrap_or_default(), words)?;
+    upload::has_room(&folder, length.unwrap_or_default()).map_err(|free| full(free, words))?;
     let broken = |status: StatusCode| match status {
         StatusCode::PAYLOAD_TOO_LARGE => too_big(),
         _ => Problem { status, said: words.broken_off.clone() },
@@ -91,7 +76,7 @@ pub(super) async fn receive(panel: &Panel, asked: &Asked, to: To, request: Reque
     while let Some(mut field) = form.next_field().await.map_err(|error| broken(error.status()))? {
         let Some(sent) = field.file_name().map(str::to_owned) else {
             let name = field.name().unwrap_or_default().to_owned();
-            let text = short(&mut field).await.map_err(broken)?;
+            let text = upload::short(&mut field, TEXT).await.map_err(broken)?;
             match name.as_str() {
                 "folder" => chosen = text,
                 "new-folder" => fresh = text,
@@ -122,10 +107,11 @@ pub(super) async fn receive(panel: &Panel, asked: &Asked, to: To, request: Reque
             received.push(refused(&sent, ShelfError::Exists.said(asked.language)));
             continue;
         }
-        let piece = match write(&folder, &mut field, words).await {
+        let piece = match upload::write(&folder, &mut field).await {
             Ok(piece) => piece,
             Err(Stopped::Broken(status)) => return Err(broken(status)),
-            Err(Stopped::Told(problem)) => return Err(problem),
+            Err(Stopped::Full(free)) => return Err(full(free, words)),
+            Err(Stopped::Disk(error)) => return Err(super::aside::no_room(&error)),
         };
         let replaces = matches!(to, To::Replace(_));
         received.push(take_in(panel, &sent, path, piece, replaces, asked.language).await?);
@@ -151,55 +137,10 @@ fn path_for(chosen: &str, fresh: &str, sent: &str) -> Result<ClipPath, ShelfErro
     shelf::path(folder, name)
 }
 
-fn has_room(folder: &Path, more: u64, words: &super::clips::Words) -> Result<(), Problem> {
-    // Where the system does not tell there is nothing to hold against the file.
-    match fs4::available_space(folder) {
-        Ok(free) if free < more.saturating_add(KEPT_FREE) => {
-            let said = words::fill(&words.disk_full, &[("free", &(free / 1_000_000))]);
-            Err(Problem { status: StatusCode::INSUFFICIENT_STORAGE, said })
-        }
-        _ => Ok(()),
-    }
-}
-
-async fn short(field: &mut Field<'_>) -> Result<String, StatusCode> {
-    let mut text = Vec::new();
-    while let Some(piece) = field.chunk().await.map_err(|error| error.status())? {
-        if text.len() + piece.len() > TEXT {
-            return Err(StatusCode::BAD_REQUEST);
-        }
-        text.extend_from_slice(&piece);
-    }
-    String::from_utf8(text).map(|text| text.trim().to_owned()).map_err(|_| StatusCode::BAD_REQUEST)
-}
-
-/// Why a file did not arrive.
-enum Stopped {
-    Broken(StatusCode),
-    Told(Problem),
-}
-
-/// Writes one file to the disk as it comes.
-async fn write(folder: &Path, field: &mut Field<'_>, words: &super::clips::Words) -> Result<TempPath, Stopped> {
-    let no_room = |error: std::io::Error| Stopped::Told(super::aside::no_room(&error));
-    let piece = tempfile::Builder::new().prefix(PIECE).tempfile_in(folder).map_err(no_room)?;
-    let (file, piece) = piece.into_parts();
-    let mut file = tokio::fs::File::from_std(file);
-    let (mut bytes, mut looked) = (0_u64, 0);
-    while let Some(part) = field.chunk().await.map_err(|error| Stopped::Broken(error.status()))? {
-        bytes += part.len() as u64;
-        if bytes > BIGGEST_BYTES {
-            return Err(Stopped::Broken(StatusCode::PAYLOAD_TOO_LARGE));
-        }
-        if bytes - looked > LOOK {
-            looked = bytes;
-            has_room(folder, 0, words).map_err(Stopped::Told)?;
-        }
-        file.write_all(&part).await.map_err(no_room)?;
-    }
-    file.flush().await.map_err(no_room)?;
-    file.sync_all().await.map_err(no_room)?;
-    Ok(piece)
+/// Says that the disk is too full.
+fn full(free: u64, words: &super::clips::Words) -> Problem {
+    let said = words::fill(&words.disk_full, &[("free", &(free / 1_000_000))]);
+    Problem { status: StatusCode::INSUFFICIENT_STORAGE, said }
 }
 
 /// Has a file checked, and puts it where it belongs.

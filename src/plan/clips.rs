@@ -69,6 +69,11 @@ impl Clip {
 pub struct Clips(pub BTreeMap<ClipPath, Clip>);
 
 impl Clips {
+    /// The files of `audio/`, without what offices delivered.
+    pub fn local(&self) -> impl Iterator<Item = (&ClipPath, &Clip)> {
+        self.0.iter().filter(|(path, _)| path.is_local())
+    }
+
     /// Returns the clip at `path`.
     pub fn get(&self, path: &ClipPath) -> Option<&Clip> {
         self.0.get(path)

@@ -7,6 +7,7 @@
 
 mod clash;
 mod clips;
+pub mod difference;
 mod expand;
 mod limits;
 mod line;

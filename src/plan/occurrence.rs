@@ -36,6 +36,11 @@ impl OccurrenceId {
         Self(format!("manual/{id}"))
     }
 
+    /// Returns whether a person or a command asked for it, and no plan held it.
+    pub fn is_asked(&self) -> bool {
+        self.0.starts_with("manual/") || self.0.starts_with("command/")
+    }
+
     /// The id as it stands in the journal.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -100,4 +105,22 @@ pub struct Occurrence {
     pub screen: Option<String>,
     /// To play or to skip.
     pub verdict: Verdict,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_or_a_command_asks_for_is_told_from_what_is_planned() {
+        let due = jiff::civil::date(2026, 6, 17).at(6, 30, 0, 0);
+        for (id, is_asked) in [
+            (OccurrenceId::scheduled(Source::Station, "manual", "manual", due), false),
+            (OccurrenceId::scheduled(Source::Town, "daily", "command", due), false),
+            (OccurrenceId::manual(uuid::Uuid::nil()), true),
+            (OccurrenceId::from("command/0197a3c2-0000-7000-8000-000000000000".to_owned()), true),
+        ] {
+            assert_eq!(id.is_asked(), is_asked, "{id}");
+        }
+    }
 }

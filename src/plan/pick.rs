@@ -8,6 +8,8 @@
 //!   are these four as UTF-8 text, numbers in decimal, with a line feed (0x0A) between: `morning\n20621\n0\nfraud/a.mp3`.
 //!   Neither a name nor a path can hold a line feed;
 //! * `all` is every clip, in byte order of path.
+//!
+//! The path is the one in the schedule, also where the clip came from an office ([`ClipPath::named`]).
 
 use super::{Clip, Clips, days_since_1970};
 use crate::schedule::{Announcement, ClipPath, Pick};
@@ -135,7 +137,7 @@ impl<'a> Picker<'a> {
             let candidates = &self.candidates;
             self.order.clone_from(&self.valid);
             self.order.sort_by_cached_key(|&at| -> [u8; 32] {
-                prefix.clone().chain_update(candidates[at].path.as_str()).finalize().into()
+                prefix.clone().chain_update(candidates[at].path.named()).finalize().into()
             });
             self.block = Some(block);
         }

@@ -1,5 +1,6 @@
 //! Something to say: chime, clips, band, volume, screen text.
 
+use super::Source;
 use crate::text::Language;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -79,6 +80,11 @@ impl From<Volume> for u8 {
 #[serde(try_from = "String", into = "String")]
 pub struct ClipPath(String);
 
+/// Where sounds that offices delivered have their paths.
+const TOWN: &str = ".town/";
+const COUNTY: &str = ".county/";
+const SOUND: &str = ".sound/";
+
 /// A path that would leave `audio/` or cannot be a file's.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` is not a path under audio/")]
@@ -90,6 +96,46 @@ impl ClipPath {
     /// The path as written, with `/`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The path of a sound that came with the plan of an office: no file of `audio/` can have it, since import passes over
+    /// names that begin with a dot. So an office's clip never stands in the place of a local one, nor in another office's.
+    pub fn delivered(source: Source, path: &Self) -> Self {
+        match source {
+            Source::Station => path.clone(),
+            Source::Town => Self(format!("{TOWN}{path}")),
+            Source::County => Self(format!("{COUNTY}{path}")),
+        }
+    }
+
+    /// The path of a delivered sound by what it is, whatever a plan calls it.
+    pub fn sound(sha256: impl fmt::Display) -> Self {
+        Self(format!("{SOUND}{sha256}"))
+    }
+
+    /// Returns whether it is a file of `audio/`.
+    pub fn is_local(&self) -> bool {
+        !self.0.starts_with('.')
+    }
+
+    /// The file's name without its ending.
+    pub fn stem(&self) -> &str {
+        let name = self.0.rsplit('/').next().unwrap_or_default();
+        name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+    }
+
+    /// Where it is, as people and findings name it: under `audio/`, or with the office that delivered it.
+    pub fn file(&self) -> String {
+        match self.0.strip_prefix('.') {
+            Some(delivered) => delivered.to_owned(),
+            None => format!("audio/{self}"),
+        }
+    }
+
+    /// The path as its own schedule calls it.
+    pub fn named(&self) -> &str {
+        let path = self.0.strip_prefix(TOWN).or_else(|| self.0.strip_prefix(COUNTY));
+        path.unwrap_or(&self.0)
     }
 
     /// Returns whether the file lies in this folder or below it.

@@ -3,6 +3,7 @@
 //! Pure values. Text becomes a [`Schedule`] and its [`Finding`]s in [`mod@file`]; moments are found in [`crate::plan`].
 
 mod announcement;
+pub(crate) mod edit;
 pub mod file;
 mod finding;
 mod rule;
@@ -69,6 +70,39 @@ pub struct Schedule {
     pub rules: Vec<Rule>,
     /// In order of the file.
     pub overrides: Vec<Override>,
+}
+
+impl Schedule {
+    /// Gives the sounds of a delivered schedule the paths that they have at a station: [`ClipPath::delivered`].
+    pub fn at_station(mut self) -> Self {
+        let source = self.source;
+        let there = |path: &ClipPath| ClipPath::delivered(source, path);
+        for announcement in self.announcements.values_mut() {
+            announcement.chime = announcement.chime.as_ref().map(there);
+            for play in &mut announcement.play {
+                *play = match play {
+                    PlayPath::Clip(path) => PlayPath::Clip(there(path)),
+                    PlayPath::Folder(path) => PlayPath::Folder(there(path)),
+                };
+            }
+        }
+        self
+    }
+
+    /// The file that it was read from, as findings name it.
+    pub fn file(&self) -> String {
+        file_of(self.source, &self.name)
+    }
+}
+
+/// Names the file of a schedule: relative to the home, or as it came from an office.
+pub fn file_of(source: Source, name: &str) -> String {
+    let folder = match source {
+        Source::Station => "schedules",
+        Source::Town => "town",
+        Source::County => "county",
+    };
+    format!("{folder}/{name}.toml")
 }
 
 /// What one date does to every rule of its file.

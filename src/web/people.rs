@@ -10,6 +10,8 @@
 //!
 //! Not here: which role a page needs ([`crate::panel`]).
 
+pub(crate) mod forms;
+
 use crate::{disk::write_whole, text::hex};
 use argon2::{
     Argon2,
@@ -38,6 +40,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every one, the least first.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+
     /// Returns the word that files and forms have for it.
     pub fn key(self) -> &'static str {
         match self {

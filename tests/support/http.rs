@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    path::Path,
 };
 
 /// Somebody who asks: where, and with what in hand.
@@ -84,6 +85,21 @@ impl Client {
         let control = fs::read(village.home().join("data/control.json")).expect("data/control.json");
         let control: Value = serde_json::from_slice(&control).expect("its JSON");
         Self { token: control["token"].as_str().map(str::to_owned), ..Self::stranger(village) }
+    }
+
+    /// Whoever may read this `control.json`; none while there is none.
+    pub fn of(control: &Path) -> Option<Self> {
+        let control: Value = serde_json::from_slice(&fs::read(control).ok()?).ok()?;
+        let address = control["address"].as_str()?.parse().ok()?;
+        Some(Self { address, cookie: None, token: control["token"].as_str().map(str::to_owned) })
+    }
+
+    /// A form of one of the pages, answered in JSON.
+    pub fn form_json(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        let origin = format!("http://{}", self.address);
+        self.send("POST", path, &[kind, ("Accept", "application/json"), ("Origin", &origin)], body.as_bytes())
     }
 
     /// A page.

@@ -5,10 +5,13 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+#[cfg(target_os = "linux")]
+pub mod browser;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod monitor;
 pub mod rig;
+pub mod town;
 pub mod wave;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};

@@ -51,7 +51,7 @@ pub(in crate::panel) async fn backup(State(panel): State<Panel>, asked: Asked) -
         ))
     };
     let copy = copy_journal(&seen.journal, &panel.home.data()).await.map_err(|error| failed(error.to_string()))?;
-    let members = members(&panel, &seen.program.clips.0.keys().map(ToString::to_string).collect::<Vec<_>>());
+    let members = members(&panel, &seen.program.clips.local().map(|(path, _)| path.to_string()).collect::<Vec<_>>());
     let (send, receive) = mpsc::channel(4);
     tokio::task::spawn_blocking(move || {
         let mut sender = Sender { send, full: Vec::with_capacity(CHUNK) };

@@ -1,0 +1,457 @@
+//! 总览: every station at a glance, worst first: by how long ago an announcement was last heard there, then by its faults,
+//! then by its last word.
+//!
+//! The list is made of what the store says now; what stations said of themselves is kept here as it was read, and only
+//! newer words are fetched, so that ten thousand stations cost a look at the table and no more.
+
+use super::{
+    Pages,
+    frame::{Frame, Place, Times, fill, query},
+    report::Report,
+};
+use crate::{
+    link::{Division, GroupName},
+    office::store::{Station, StationState, StoreError},
+    text::{Language, Said},
+    web::{Asked, Problem},
+};
+use askama::Template;
+use axum::{extract::State, response::Response};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Texts of this page.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Words {
+    pub title: String,
+    pub none: String,
+    pub none_chosen: String,
+    pub begin: String,
+    pub search: String,
+    pub group: String,
+    pub division: String,
+    pub any: String,
+    pub look: String,
+    /// By [`Show`].
+    pub shows: BTreeMap<String, String>,
+    pub station: String,
+    pub sounded: String,
+    pub state: String,
+    pub plan: String,
+    pub faults: String,
+    pub up: String,
+    pub down: String,
+    pub no_word: String,
+    pub behind: String,
+    pub fetching: String,
+    pub no_plan: String,
+    pub clock: String,
+    pub disk: String,
+    pub refused: String,
+    pub page: String,
+    pub next: String,
+    pub previous: String,
+    pub waiting: String,
+}
+
+/// Stations on one page.
+const PAGE: usize = 100;
+/// Without an announcement for so long a station counts as silent.
+const SILENT: SignedDuration = SignedDuration::from_hours(24);
+/// Words are fetched again for so long, since the clocks of two office processes differ.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(5);
+
+/// What stations last said, as it was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reports(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    newest: Option<Timestamp>,
+    reports: BTreeMap<String, Arc<Report>>,
+}
+
+impl Reports {
+    /// Returns what every station last said.
+    pub async fn all(&self, pages: &Pages) -> Result<BTreeMap<String, Arc<Report>>, StoreError> {
+        let newest = self.known().newest;
+        let since = newest.and_then(|newest| newest.checked_sub(OVERLAP).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let words = pages.office.store.last_words(since).await?;
+        let mut known = self.known();
+        for word in words {
+            known.newest = known.newest.max(Some(word.at));
+            if known.reports.get(&word.station).is_some_and(|report| report.at == word.at) {
+                continue;
+            }
+            match Report::read(&word.document, word.at) {
+                Some(report) => drop(known.reports.insert(word.station, Arc::new(report))),
+                None => drop(known.reports.remove(&word.station)),
+            }
+        }
+        Ok(known.reports.clone())
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which stations are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Show {
+    All,
+    Down,
+    Silent,
+    Behind,
+    Faults,
+    Refused,
+    Revoked,
+}
+
+impl Show {
+    const ALL: [Self; 7] =
+        [Self::All, Self::Down, Self::Silent, Self::Behind, Self::Faults, Self::Refused, Self::Revoked];
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Down => "down",
+            Self::Silent => "silent",
+            Self::Behind => "behind",
+            Self::Faults => "faults",
+            Self::Refused => "refused",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    fn includes(self, row: &Row) -> bool {
+        let is_revoked = row.station.state == StationState::Revoked;
+        match self {
+            Self::Revoked => is_revoked,
+            _ if is_revoked => false,
+            Self::All => true,
+            Self::Down => !row.station.up,
+            Self::Silent => row.silent,
+            Self::Behind => row.behind,
+            Self::Faults => row.troubles > 0,
+            Self::Refused => row.refused > 0,
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Serialize)]
+struct Filter {
+    show: Show,
+    text: String,
+    group: String,
+    division: String,
+    page: usize,
+}
+
+impl Filter {
+    fn named(path: &str) -> Self {
+        let given = |name| query(path, name).unwrap_or_default().trim().to_owned();
+        let show = given("show");
+        Self {
+            show: Show::ALL.into_iter().find(|one| one.key() == show).unwrap_or(Show::All),
+            text: given("text"),
+            group: given("group"),
+            division: given("division"),
+            page: given("page").parse().unwrap_or(1).max(1),
+        }
+    }
+
+    fn includes(&self, row: &Row) -> bool {
+        let station = &row.station;
+        let division = Division::try_from(self.division.clone()).ok();
+        let within = match &division {
+            Some(division) => division.contains(&station.division),
+            // What is no code yet is the beginning of one.
+            None => station.division.as_str().starts_with(&self.division),
+        };
+        self.show.includes(row)
+            && within
+            && (self.group.is_empty() || station.groups.iter().any(|group| group.as_str() == self.group))
+            && (self.text.is_empty() || station.name.contains(&self.text) || station.id.as_str().contains(&self.text))
+    }
+
+    fn address(&self, show: &Show, page: usize) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("show", show.key());
+        for (name, value) in [("text", &self.text), ("group", &self.group), ("division", &self.division)] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        if page > 1 {
+            query.append_pair("page", &page.to_string());
+        }
+        format!("/?{}", query.finish())
+    }
+}
+
+/// One station.
+#[derive(Debug, Serialize)]
+struct Row {
+    #[serde(flatten)]
+    station: Station,
+    report: Option<Arc<Report>>,
+    /// Nothing was heard there for a day.
+    silent: bool,
+    /// The plan that it should have is not in force.
+    behind: bool,
+    /// How much is wrong there.
+    troubles: usize,
+    /// Documents that it refused.
+    refused: usize,
+}
+
+impl Row {
+    fn new(station: Station, report: Option<Arc<Report>>, now: Timestamp) -> Self {
+        let silent = station.sounded.is_none_or(|sounded| now.duration_since(sounded) > SILENT);
+        let in_force = report.as_ref().and_then(|report| report.in_force).unwrap_or(0);
+        let troubles = report.as_ref().map_or(0, |report| {
+            report.faults.len() + usize::from(report.doubts_clock()) + usize::from(report.is_short_of_disk())
+        });
+        Self {
+            silent,
+            behind: in_force < station.plan_revision.unsigned_abs(),
+            troubles,
+            refused: report.as_ref().map_or(0, |report| report.rejected.len()),
+            station,
+            report,
+        }
+    }
+
+    fn class(&self) -> &'static str {
+        match (self.station.up, self.silent, self.troubles) {
+            (true, false, 0) => "played",
+            (true, ..) => "partial",
+            (false, ..) => "missed",
+        }
+    }
+
+    /// What of the plan is in force.
+    fn plan(&self, words: &Words) -> String {
+        let Some(report) = &self.report else { return String::new() };
+        match (report.fetching, self.behind, report.in_force) {
+            (Some((revision, missing)), true, _) => {
+                fill(&words.fetching, &[("revision", &revision), ("missing", &missing)])
+            }
+            (_, true, _) => {
+                fill(&words.behind, &[("have", &report.in_force.unwrap_or(0)), ("want", &self.station.plan_revision)])
+            }
+            (_, false, Some(revision)) => revision.to_string(),
+            (_, false, None) => words.no_plan.clone(),
+        }
+    }
+
+    /// What is wrong, one after the other.
+    fn wrong(&self, words: &Words, language: Language) -> String {
+        let Some(report) = &self.report else { return words.no_word.clone() };
+        let mut wrong: Vec<&str> = report.faults.iter().map(|fault| Said::in_language(fault, language)).collect();
+        for (is_so, text) in [
+            (report.doubts_clock(), &words.clock),
+            (report.is_short_of_disk(), &words.disk),
+            (self.refused > 0, &words.refused),
+        ] {
+            if is_so {
+                wrong.push(text);
+            }
+        }
+        wrong.join("；")
+    }
+}
+
+/// How many are how.
+#[derive(Debug, Default, Serialize)]
+struct Counts(BTreeMap<&'static str, usize>);
+
+impl Counts {
+    fn of(rows: &[Row]) -> Self {
+        let count = |show: Show| (show.key(), rows.iter().filter(|row| show.includes(row)).count());
+        Self(Show::ALL.map(count).into())
+    }
+
+    fn get(&self, show: &Show) -> usize {
+        self.0.get(show.key()).copied().unwrap_or(0)
+    }
+}
+
+/// The page.
+#[derive(Debug, Serialize)]
+struct View {
+    office: String,
+    counts: Counts,
+    filter: Filter,
+    /// Worst first; those of one page.
+    stations: Vec<Row>,
+    /// How many the filter leaves.
+    found: usize,
+    pages: usize,
+    /// Stations that ask to be taken in.
+    waiting: usize,
+    groups: BTreeSet<GroupName>,
+}
+
+fn view(
+    office: String,
+    stations: Vec<Station>,
+    reports: &BTreeMap<String, Arc<Report>>,
+    filter: Filter,
+    now: Timestamp,
+) -> View {
+    let waiting = stations.iter().filter(|station| station.state == StationState::Pending).count();
+    let groups = stations.iter().flat_map(|station| station.groups.iter().cloned()).collect();
+    let mut rows: Vec<Row> = stations
+        .into_iter()
+        .filter(|station| station.state != StationState::Pending)
+        .map(|station| {
+            let report = reports.get(station.id.as_str()).cloned();
+            Row::new(station, report, now)
+        })
+        .collect();
+    let counts = Counts::of(&rows);
+    rows.retain(|row| filter.includes(row));
+    rows.sort_by(|a, b| {
+        let rank = |row: &Row| (row.station.sounded, Reverse(row.troubles + row.refused), row.station.heard);
+        rank(a).cmp(&rank(b)).then_with(|| a.station.id.cmp(&b.station.id))
+    });
+    let (found, pages) = (rows.len(), rows.len().div_ceil(PAGE).max(1));
+    let filter = Filter { page: filter.page.min(pages), ..filter };
+    let stations = rows.into_iter().skip((filter.page - 1) * PAGE).take(PAGE).collect();
+    View { office, counts, filter, stations, found, pages, waiting, groups }
+}
+
+#[derive(Template)]
+#[template(path = "stations.html")]
+struct Page<'a> {
+    frame: &'a Frame,
+    words: &'static Words,
+    view: &'a View,
+    times: Times,
+    shows: [Show; 7],
+}
+
+impl Page<'_> {
+    /// How many wait to be taken in; none where nobody does.
+    fn waiting(&self) -> Option<String> {
+        (self.view.waiting > 0).then(|| fill(&self.words.waiting, &[("n", &self.view.waiting)]))
+    }
+
+    fn paging(&self) -> String {
+        let view = self.view;
+        fill(&self.words.page, &[("page", &view.filter.page), ("pages", &view.pages), ("found", &view.found)])
+    }
+
+    fn shown(&self, show: &Show) -> &str {
+        self.words.shows.get(show.key()).map_or("", String::as_str)
+    }
+}
+
+/// `GET /`
+pub(super) async fn page(State(pages): State<Pages>, asked: Asked) -> Result<Response, Problem> {
+    let (about, stations) = (pages.about().await?, pages.office.store.stations().await?);
+    let reports = pages.reports.all(&pages).await?;
+    let filter = Filter::named(&asked.path);
+    let times = pages.times(asked.language);
+    let view = view(about.name.clone(), stations, &reports, filter, times.now);
+    let frame = Frame::new(asked, &about.name, Place::Stations);
+    let words = &frame.words.stations;
+    Ok(frame.answer(&view, &Page { frame: &frame, words, view: &view, times, shows: Show::ALL }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: i64 = 10_000_000;
+
+    /// A station that sounded, and last said something, so many hours ago.
+    fn station(id: &str, sounded: Option<i64>, up: bool) -> Station {
+        let at = |hours: i64| Timestamp::from_second(NOW - hours * 3600).unwrap();
+        Station {
+            id: id.to_owned().try_into().unwrap(),
+            name: format!("{id}村"),
+            key: String::new(),
+            division: "330127104201".to_owned().try_into().unwrap(),
+            groups: ["沿河".to_owned().try_into().unwrap()].into(),
+            state: StationState::Active,
+            asked: at(100),
+            confirmed: Some(at(100)),
+            next_key: None,
+            plan_revision: 12,
+            wants: 12,
+            heard: Some(at(0)),
+            sounded: sounded.map(at),
+            up,
+        }
+    }
+
+    fn report(in_force: u64, faults: usize) -> Arc<Report> {
+        let document = json!({
+            "sequence": 1, "root": 1, "generation": 1, "in_force": [{ "source": "town", "revision": in_force }],
+            "fetching": [], "journal": null, "acked": 0, "clock": { "state": "trusted", "offset_ms": 0 },
+            "rejected": [], "facts": { "faults": vec!["x"; faults] },
+        });
+        Arc::new(Report::read(&document.to_string(), Timestamp::UNIX_EPOCH).unwrap())
+    }
+
+    fn shown(query: &str) -> String {
+        let stations = vec![
+            station("fine", Some(1), true),
+            station("silent", Some(30), true),
+            station("never", None, false),
+            station("faulty", Some(1), true),
+            Station { state: StationState::Pending, ..station("new", None, false) },
+            Station { state: StationState::Revoked, ..station("gone", None, false) },
+        ];
+        let reports = [("fine", report(12, 0)), ("silent", report(11, 0)), ("faulty", report(12, 2))];
+        let reports = reports.into_iter().map(|(id, report)| (id.to_owned(), report)).collect();
+        let filter = Filter::named(&format!("/?{query}"));
+        let view = view("镇".into(), stations, &reports, filter, Timestamp::from_second(NOW).unwrap());
+        assert_eq!((view.waiting, view.counts.get(&Show::All)), (1, 4));
+        view.stations.iter().map(|row| row.station.id.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_a_filter_leaves_what_it_names() {
+        for (query, expected) in [
+            ("", "never silent faulty fine"),
+            ("show=down", "never"),
+            ("show=silent", "never silent"),
+            ("show=behind", "never silent"),
+            ("show=faults", "faulty"),
+            ("show=revoked", "gone"),
+            ("show=nonsense&page=-7", "never silent faulty fine"),
+            ("page=99999999999999999999", "never silent faulty fine"),
+            ("page=4", "never silent faulty fine"),
+            ("text=fa", "faulty"),
+            ("text=%3Cscript%3E", ""),
+            ("group=%E6%B2%BF%E6%B2%B3", "never silent faulty fine"),
+            ("group=%E5%B1%B1%E5%8C%BA", ""),
+            ("division=330127104000", "never silent faulty fine"),
+            ("division=3301271042", "never silent faulty fine"),
+            ("division=330127105", ""),
+        ] {
+            assert_eq!(shown(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn ten_thousand_stations_are_shown_a_page_at_a_time() {
+        let stations = (0..10_000).map(|n| station(&format!("s{n:05}"), Some(n % 24), true)).collect();
+        let filter = Filter { page: 2, ..Filter::named("/") };
+        let view = view("县".into(), stations, &BTreeMap::new(), filter, Timestamp::from_second(NOW).unwrap());
+        assert_eq!((view.found, view.pages, view.stations.len()), (10_000, 100, PAGE));
+    }
+}

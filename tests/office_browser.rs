@@ -1,0 +1,312 @@
+//! The office's pages in a real browser, as a clerk uses them: first run, enrolment, a campaign from the recording to the
+//! villages and back, a case bulletin, an emergency with a second look, a drill, a roll call; in Chinese and English, on a
+//! PC and on a phone.
+//!
+//! The villages are light stations of `dalaba simulate`. With `DALABA_PICTURES=1` the pictures of README are taken.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod support;
+
+use serde_json::json;
+use std::fs;
+use support::{
+    browser::Browser,
+    town::{ADMIN, DIVISION, PASSWORD, Town},
+    wave::{melody, wav},
+};
+
+fn in_a_browser(town: &mut Town, test: impl AsyncFnOnce(&Browser, &mut Town)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let browser = Browser::open(format!("http://{}", town.owner().address)).await;
+        test(&browser, town).await;
+        browser.client.clone().close().await.unwrap();
+    });
+}
+
+/// A recording on the disk of whoever sits at the browser.
+fn recording(town: &Town, name: &str, seconds: f64) -> String {
+    let file = town.home().join(name);
+    fs::write(&file, wav(&melody(3, seconds))).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_clerk_sets_an_office_up_and_takes_a_village_in() {
+    in_a_browser(&mut Town::untouched(), async |browser, town| {
+        browser.go("/").await;
+        browser.says("首次设置").await;
+        browser.look("office-first-run").await;
+        browser.write("input[name=office]", "桐溪镇大喇叭中心").await;
+        browser.write("input[name=division]", DIVISION).await;
+        browser.write("input[name=name]", ADMIN).await;
+        browser.write("input[name=password]", PASSWORD).await;
+        browser.write("input[name=again]", "另一个密码2026").await;
+        browser.press("form[action='/first-run'] button").await;
+        browser.says("两次输入的密码不一样").await;
+        browser.write("input[name=password]", PASSWORD).await;
+        browser.write("input[name=again]", PASSWORD).await;
+        browser.press("form[action='/first-run'] button").await;
+        browser.says("还没有站点").await;
+        assert_eq!(town.stranger().get("/").status, 303, "a stranger is sent to sign in");
+
+        browser.press("main a[href='/enrol']").await;
+        browser.write("form[action='/enrol/code'] input[name=name]", "北庄村").await;
+        browser.write("form[action='/enrol/code'] input[name=division]", "330127104201").await;
+        browser.press("form[action='/enrol/code'] button").await;
+        browser.element(".code-read").await;
+        browser.look("office-enrol").await;
+        let code = browser.element(".code-read").await.text().await.unwrap();
+        assert_eq!(code.trim().len(), 9, "{code}");
+    });
+}
+
+#[test]
+fn a_campaign_goes_from_the_recording_to_every_village_and_back() {
+    let mut town = Town::new();
+    town.populate(6);
+    in_a_browser(&mut town, async |browser, town| {
+        browser.sign_in(ADMIN, PASSWORD).await;
+        browser.go("/").await;
+        browser.says("在线").await;
+        browser.look("office-stations").await;
+
+        write_a_campaign(browser, town).await;
+        try_and_publish(browser).await;
+        write_a_bulletin(browser, town).await;
+
+        // A village's own page, its groups, and who did what.
+        browser.go("/groups").await;
+        browser.write("form[action='/groups'] input[name=name]", "沿河").await;
+        browser.press("input[name=everybody]").await;
+        browser.press("form[action='/groups'] button[value=in]").await;
+        browser.says("沿河").await;
+        browser.look("office-groups").await;
+        browser.go("/").await;
+        browser.press("main tbody th a").await;
+        browser.says("播出记录").await;
+        browser.look("office-station").await;
+        browser.go("/records").await;
+        browser.says("发布").await;
+        browser.look("office-records").await;
+        phone_and_english(browser, town).await;
+        roles(browser, town).await;
+    });
+}
+
+async fn write_a_campaign(browser: &Browser, town: &Town) {
+    browser.go("/campaigns").await;
+    browser.press("main a[href='/campaigns/new?kind=campaign']").await;
+    browser.write("input[name=title]", "防溺水宣传").await;
+    browser.press("input[name=everybody]").await;
+    let field = browser.element("input[type=file]").await;
+    field.send_keys(&recording(town, "防溺水提醒.wav", 12.0)).await.unwrap();
+    browser.press("button[value=upload]").await;
+    browser.says("防溺水提醒.wav").await;
+    // What is filled in outlives the upload, and the new sound is played.
+    let title = browser.element("input[name=title]").await.prop("value").await.unwrap();
+    assert_eq!(title.as_deref(), Some("防溺水宣传"));
+    browser.press("button.hidden ~ p button[value=preview], main > form > p button[value=preview]").await;
+    browser.says("没有保存").await;
+    browser.look("office-campaign-findings").await;
+    open_parts(browser).await;
+    browser.write("input[name='rule.0.at']", "00:10 07:30 18:30").await;
+    browser.look("office-campaign-edit").await;
+    browser.press("main > form > p button[value=preview]").await;
+    browser.says("6 村将多播").await;
+    browser.look("office-campaign-preview").await;
+    browser.press("button[value=save]").await;
+    browser.says("还没有下发").await;
+}
+
+async fn open_parts(browser: &Browser) {
+    browser.run("document.querySelectorAll('details.part').forEach(part => part.open = true)").await;
+}
+
+async fn try_and_publish(browser: &Browser) {
+    browser.press("input[name=step][value=try] ~ button").await;
+    browser.says("1 村将多播").await;
+    browser.press("form[action$='/step'] button").await;
+    reload_until(browser, "1 村已生效").await;
+    browser.press("input[name=step][value=publish] ~ button").await;
+    browser.says("5 村将多播").await;
+    browser.look("office-campaign-look").await;
+    browser.press("form[action$='/step'] button").await;
+    browser.says("已发布").await;
+    reload_until(browser, "6 村已生效").await;
+    browser.look("office-campaign").await;
+    // Another version, and back in one press.
+    browser.press("main a[href$='/edit']").await;
+    open_parts(browser).await;
+    browser.write("input[name='rule.0.at']", "07:30").await;
+    browser.press("main > form > p button[value=preview]").await;
+    browser.says("6 村将少播").await;
+    browser.press("button[value=save]").await;
+    browser.press("input[name=step][value=publish] ~ button").await;
+    browser.press("form[action$='/step'] button").await;
+    browser.says("恢复上一版").await;
+    browser.press("form[action$='/step'] input[value=restore] ~ button").await;
+    browser.says("已恢复").await;
+    reload_until(browser, "6 村已生效").await;
+    browser.press("input[name=step][value=withdraw] ~ button").await;
+    browser.says("6 村将少播").await;
+    browser.press("form[action$='/step'] button").await;
+    browser.says("已撤回").await;
+}
+
+/// Looks again until the page says something: what the villages report comes by and by.
+async fn reload_until(browser: &Browser, what: &str) {
+    let since = dalaba::clock::monotonic();
+    loop {
+        let text = browser.text().await;
+        if text.contains(what) {
+            return;
+        }
+        assert!(since.elapsed() < support::PATIENCE, "in vain: {what}\n{text}");
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        browser.client.refresh().await.unwrap();
+    }
+}
+
+async fn write_a_bulletin(browser: &Browser, town: &Town) {
+    browser.go("/campaigns/new?kind=bulletin").await;
+    browser.write("input[name=title]", "冒充客服退款").await;
+    browser.press("input[name=everybody]").await;
+    let field = browser.element("input[type=file]").await;
+    field.send_keys(&recording(town, "客服退款骗局.wav", 8.0)).await.unwrap();
+    browser.press("button[value=upload]").await;
+    browser.says("客服退款骗局.wav").await;
+    browser.write("textarea[name=trick]", "冒充网购客服，说快递丢了要退款").await;
+    browser.write("textarea[name=loss]", "北庄村一户被骗 3.2 万元").await;
+    browser.write("textarea[name=lesson]", "真客服不会要验证码，也不会让人转账").await;
+    browser.write("textarea[name=reminder]", "接到这样的电话先挂断，再打 96110").await;
+    browser.write("input[name=times]", "07:00 12:00 18:00").await;
+    browser.run("document.querySelector('input[name=last_day]').value = '2099-12-31'").await;
+    browser.look("office-bulletin").await;
+    browser.press("main > form > p button[value=preview]").await;
+    browser.says("6 村将多播").await;
+    browser.press("button[value=save]").await;
+    browser.says("骗术：冒充网购客服").await;
+    browser.press("input[name=step][value=publish] ~ button").await;
+    browser.press("form[action$='/step'] button").await;
+    reload_until(browser, "6 村已生效").await;
+    browser.go("/campaigns").await;
+    browser.says("案例通报").await;
+    browser.look("office-campaigns").await;
+}
+
+const PAGES: [&str; 9] =
+    ["/", "/campaigns", "/sounds", "/emergency", "/drill", "/roll-call", "/groups", "/enrol", "/people"];
+
+async fn phone_and_english(browser: &Browser, town: &Town) {
+    browser.phone().await;
+    let station = town.owner().json("/").json()["stations"][0]["id"].as_str().unwrap().to_owned();
+    let station = format!("/stations/{station}");
+    for page in PAGES.into_iter().chain(["/records", "/campaigns/new", "/campaigns/new?kind=bulletin", &station]) {
+        browser.go(page).await;
+        let name = page.trim_start_matches('/').split(['/', '?']).next().unwrap();
+        browser.look(&format!("phone-office-{}", if name.is_empty() { "stations" } else { name })).await;
+    }
+    browser.wide().await;
+    browser.go("/").await;
+    browser.press("form[action='/language'] button").await;
+    browser.says("Now in English").await;
+    for page in PAGES {
+        browser.go(page).await;
+        assert_eq!(browser.run("return document.documentElement.lang").await, json!("en"));
+        browser.look(&format!("english-office{}", page.replace('/', "-").trim_end_matches('-'))).await;
+    }
+    browser.go("/").await;
+    browser.press("form[action='/language'] button").await;
+    browser.says("已换成中文").await;
+}
+
+async fn roles(browser: &Browser, town: &Town) {
+    browser.go("/people").await;
+    let form = "form[action='/people']";
+    browser.write(&format!("{form} input[name=name]"), "赵敏").await;
+    browser.write(&format!("{form} input[name=password]"), PASSWORD).await;
+    browser.press(&format!("{form} button")).await;
+    browser.says("已保存").await;
+    browser.press("form[action='/sign-out'] button").await;
+    browser.sign_in("赵敏", PASSWORD).await;
+    browser.go("/").await;
+    browser.says("赵敏").await;
+    for page in ["/emergency", "/people", "/enrol", "/campaigns/new"] {
+        browser.go(page).await;
+        browser.says("没有这个权限").await;
+    }
+    let records = town.owner().json("/records").json().to_string();
+    assert!(records.contains("赵敏"), "who was added stands in the audit trail: {records}");
+}
+
+#[test]
+fn an_emergency_is_looked_at_twice_followed_to_every_village_stopped_and_cleared() {
+    let mut town = Town::new();
+    town.populate(5);
+    in_a_browser(&mut town, async |browser, town| {
+        browser.sign_in(ADMIN, PASSWORD).await;
+        browser.go("/sounds").await;
+        for name in ["洪水转移.wav", "险情解除.wav"] {
+            let field = browser.element("input[type=file]").await;
+            field.send_keys(&recording(town, name, 20.0)).await.unwrap();
+            browser.press("form[action='/sounds'] button").await;
+            browser.says("音频已上传").await;
+        }
+        browser.look("office-sounds").await;
+
+        fill_in(browser, "/emergency", "上游泄洪，沿河立即转移").await;
+        browser.look("office-emergency").await;
+        browser.press("form[action='/emergency/look'] button").await;
+        browser.says("5 个村在线，会立即播出").await;
+        for name in town.names() {
+            assert!(browser.text().await.contains(&name), "{name} is named");
+        }
+        browser.look("office-emergency-look").await;
+        browser.write("input[name=word]", "立即").await;
+        browser.press("form[action='/emergency'] button").await;
+        browser.says("没有播出").await;
+        assert_eq!(orders(town), 0, "a slip of the hand says nothing");
+        browser.write("input[name=word]", "立即播出").await;
+        browser.press("form[action='/emergency'] button").await;
+        browser.says("指令已签发").await;
+        // Live, without a reload.
+        browser.says("5 在线：5 已").await;
+        browser.look("office-emergency-live").await;
+        browser.press("form[action$='/all-clear'] button").await;
+        browser.says("解除").await;
+        browser.says("5 在线：5 已").await;
+
+        fill_in(browser, "/drill", "防汛演练").await;
+        browser.look("office-drill").await;
+        browser.press("form[action='/drill/look'] button").await;
+        browser.says("确认演练").await;
+        browser.look("office-drill-look").await;
+        browser.press("form[action='/drill'] button").await;
+        browser.says("5 在线：5 已").await;
+        browser.element(".drill-mark").await;
+        browser.go("/emergency").await;
+        assert!(!browser.text().await.contains("防汛演练"), "a drill does not stand among the real ones");
+
+        browser.go("/roll-call").await;
+        browser.press("input[name=everybody]").await;
+        browser.press("form[action='/roll-call'] button").await;
+        browser.says("5 在线：5 已完成").await;
+        browser.look("office-roll-call").await;
+    });
+}
+
+async fn fill_in(browser: &Browser, page: &str, subject: &str) {
+    browser.go(page).await;
+    browser.write("input[name=subject]", subject).await;
+    browser.press("select[name=sound] option:nth-child(2)").await;
+    browser.press("input[name=everybody]").await;
+    browser.press("select[name=clear_sound] option:nth-child(3)").await;
+    browser.write("input[name=clear_text]", "险情解除，可以回家").await;
+}
+
+fn orders(town: &Town) -> usize {
+    town.owner().json("/emergency").json()["before"].as_array().unwrap().len()
+}
