@@ -1,6 +1,8 @@
 //! 考评 on SQLite and on PostgreSQL: journals that stations sent, counted by month; found again; and proved by the binary
 //! with nothing but a file.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod support {
     pub mod pen;
     pub mod postgres;

@@ -207,7 +207,12 @@ async fn phone_and_english(browser: &Browser, town: &Town) {
     for page in PAGES.into_iter().chain(["/records", "/campaigns/new", "/campaigns/new?kind=bulletin", &station]) {
         browser.go(page).await;
         let name = page.trim_start_matches('/').split(['/', '?']).next().unwrap();
-        browser.look(&format!("phone-office-{}", if name.is_empty() { "stations" } else { name })).await;
+        let name = match name {
+            "" => "stations",
+            "stations" => "station",
+            name => name,
+        };
+        browser.look(&format!("phone-office-{name}")).await;
     }
     browser.wide().await;
     browser.go("/").await;
@@ -249,9 +254,9 @@ fn an_emergency_is_looked_at_twice_followed_to_every_village_stopped_and_cleared
     in_a_browser(&mut town, async |browser, town| {
         browser.sign_in(ADMIN, PASSWORD).await;
         browser.go("/sounds").await;
-        for name in ["洪水转移.wav", "险情解除.wav"] {
+        for (name, seconds) in [("洪水转移.wav", 20.0), ("险情解除.wav", 9.0)] {
             let field = browser.element("input[type=file]").await;
-            field.send_keys(&recording(town, name, 20.0)).await.unwrap();
+            field.send_keys(&recording(town, name, seconds)).await.unwrap();
             browser.press("form[action='/sounds'] button").await;
             browser.says("音频已上传").await;
         }

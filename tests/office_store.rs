@@ -1,6 +1,8 @@
 //! What stations send of their journals, on SQLite and on PostgreSQL: every row once, every answer true, whoever else
 //! sends, whoever is killed.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod support {
     pub mod pen;
     pub mod postgres;

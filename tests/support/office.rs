@@ -43,7 +43,7 @@ impl Office {
         fs::write(folder.path().join("password"), "一个很长很长的密码").unwrap();
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         // Whose certificate it is, is the stations' to check; a test that reads pages believes it.
-        let http = Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
+        let http = Client::builder().tls_danger_accept_invalid_certs(true).pool_max_idle_per_host(0).build().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut town = Self { folder, database, process: None, address: None, token: String::new(), http, runtime };
         town.start();
