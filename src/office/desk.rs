@@ -3,7 +3,7 @@
 //! Always true: a step and the plans of every station that it touches are one change of the store, with who took it. A step
 //! that would give some station more than it takes is not taken at all.
 //!
-//! Not here: who may do it (the pages), how far a campaign can be ([`Standing`](super::campaign::Standing)).
+//! Not here: who may do it (the pages), how far a campaign can be ([`Standing`]).
 
 #[cfg(test)]
 pub(in crate::office) mod tests;

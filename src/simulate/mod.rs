@@ -1,6 +1,7 @@
 //! Many light stations in one process, against a real office: for load, and to show a county on one desk.
 //!
-//! Each is the real [`Link`] over real connections; its disk, its clip player and its journal are a few numbers in memory.
+//! Each is the real [`Link`](crate::link::station::Link) over real connections; its disk, its clip player and its
+//! journal are a few numbers in memory.
 //! So whatever a fleet does to an office, as many real stations would do. What goes wrong, goes wrong by seed: the same
 //! seed makes the same stations with the same mishaps.
 //!
