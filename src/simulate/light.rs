@@ -418,7 +418,7 @@ impl Fleet {
         match &call {
             Call::Watch { .. } => self.counts.watches += 1,
             Call::Blob { blob: wanted, .. } => blob = Some(*wanted),
-            Call::Journal { after, .. } => batch = light.rows.batch(*after, &light.me.key),
+            Call::Journal { after, newest, .. } => batch = light.rows.batch(*after, *newest, &light.me.key),
             _ => {}
         }
         let flight = tokio::spawn(self.caller(index).carry(id, call, batch)).abort_handle();

@@ -112,12 +112,12 @@ impl Rows {
         (from + 1..=seq).try_fold(hash, |prev, seq| Some(chain(&prev, &self.line(seq, &prev)?)))
     }
 
-    /// The rows behind `after`, as many as a batch holds; none where there are none.
-    pub(super) fn batch(&mut self, after: i64, key: &SigningKey) -> Option<Batch> {
+    /// The rows behind `after` up to `newest`, as many as a batch holds; none where there are none.
+    pub(super) fn batch(&mut self, after: i64, newest: i64, key: &SigningKey) -> Option<Batch> {
         let first = self.hash(after)?;
         let mut lines = Vec::new();
         let mut prev = first.clone();
-        for seq in (after + 1..=self.newest()).take(MOST_ROWS) {
+        for seq in (after + 1..=newest.min(self.newest())).take(MOST_ROWS) {
             let line = self.line(seq, &prev)?;
             prev = chain(&prev, &line);
             lines.push(line);
@@ -150,7 +150,7 @@ mod tests {
         // Twice from the beginning, as after the restore of a backup.
         for mut after in [0, 0, 900] {
             while after < 1200 {
-                let batch = rows.batch(after, &key).unwrap();
+                let batch = rows.batch(after, rows.newest(), &key).unwrap();
                 let at = |seq: i64| hashes.get(usize::try_from(seq).unwrap()).cloned();
                 let (new, next) = take(&cursor, &batch, &key.verifying_key(), at).unwrap();
                 hashes.extend(new.into_iter().map(|row| row.hash));
@@ -158,6 +158,6 @@ mod tests {
             }
             assert_eq!((cursor.acked, hashes.len()), (1200, 1201));
         }
-        assert_eq!(rows.batch(1200, &key), None);
+        assert_eq!(rows.batch(1200, 1200, &key), None);
     }
 }

@@ -117,10 +117,10 @@ impl Village {
         self.disk.rows.push((line, hash));
     }
 
-    pub fn batch(&self, after: i64) -> Option<Batch> {
-        let after = usize::try_from(after).ok()?;
+    pub fn batch(&self, after: i64, newest: i64) -> Option<Batch> {
+        let (after, newest) = (usize::try_from(after).ok()?, usize::try_from(newest).ok()?);
         let prev = if after == 0 { GENESIS } else { &self.disk.rows.get(after - 1)?.1 };
-        let lines: Vec<_> = self.disk.rows.get(after..)?.iter().take(500).map(|row| row.0.clone()).collect();
+        let lines: Vec<_> = self.disk.rows.get(after..newest)?.iter().take(500).map(|row| row.0.clone()).collect();
         Batch::of(&self.epoch(), i64::try_from(after).ok()? + 1, prev, &lines, &self.key)
     }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use dalaba::{
     link::{
-        BlobId, CommandId, Envelope, Op, Refused, State, StationId, Targets,
+        BlobId, CommandId, Op, Refused, State, StationId, Targets,
         command::{Audio, Speech},
         journal::{Batch, Turned},
         office::come_back_within,
@@ -514,7 +514,7 @@ impl World {
             self.happens("poll");
         }
         let batch = match &call {
-            Call::Journal { after, .. } => self.villages[at].batch(*after),
+            Call::Journal { after, newest, .. } => self.villages[at].batch(*after, *newest),
             _ => None,
         };
         let line = self.lines[at];
@@ -929,12 +929,10 @@ impl World {
     fn relays(&mut self, at: usize) {
         let name = self.villages[at].name.clone();
         let other = self.office.disk.places.keys().find(|other| **other != name).unwrap().clone();
-        // One that is under way here; of the others only the name is kept.
-        let known = self.villages[at].disk.kept.orders.values().find_map(|order| {
-            let envelope = order.envelope.as_ref().filter(|_| order.by.as_str() == "emergency")?;
-            let envelope = Envelope::read(envelope.as_bytes()).unwrap();
-            serde_json::from_slice::<serde_json::Value>(envelope.payload()).unwrap()["counter"].as_u64()
-        });
+        let marks = serde_json::to_value(&self.villages[at].disk.kept.marks).unwrap();
+        let used = marks["counters"]["emergency"]["seen"].as_object();
+        let used = used.filter(|_| marks["generation"].as_u64() == Some(self.office.disk.root.generation));
+        let known = used.and_then(|used| used.keys().next()?.parse().ok());
         let op = Op::Emergency(self.speech());
         let mut stray = Stray { to: name, age: 0, counter: None, kid: "emergency", seed: 4 };
         let (what, reasons): (_, &[_]) = match self.dice.below(6) {
@@ -950,7 +948,13 @@ impl World {
             }
             4 => {
                 stray.age = 2 * HOUR;
-                ("expired-command", &["expired", "time-unknown", "old-generation", "newer-generation"])
+                // An office that was put back counts from where it was, until somebody notices.
+                let reasons: &[_] = if self.office.restored {
+                    &["expired", "replayed", "time-unknown", "old-generation", "newer-generation"]
+                } else {
+                    &["expired", "time-unknown", "old-generation", "newer-generation"]
+                };
+                ("expired-command", reasons)
             }
             _ => {
                 let Some(known) = known else { return };

@@ -253,7 +253,7 @@ impl Client {
                 self.send(|| with_json(self.request(Method::POST, &path), &status)).await?;
                 Ok(Answer::Done)
             }
-            Call::Journal { epoch, after } => self.journal(&epoch, after).await,
+            Call::Journal { epoch, after, newest } => self.journal(&epoch, after, newest).await,
         }
     }
 
@@ -383,11 +383,11 @@ impl Client {
         finished.await.map_err(here)?.map_err(here)
     }
 
-    /// Sends the rows behind `after`, as many as fit.
-    async fn journal(&self, epoch: &str, after: i64) -> Result<Answer, CallError> {
+    /// Sends the rows behind `after` up to `newest`, as many as fit.
+    async fn journal(&self, epoch: &str, after: i64, newest: i64) -> Result<Answer, CallError> {
+        let most = usize::try_from(newest - after).unwrap_or(0).min(super::super::journal::MOST_ROWS);
         let mut reader = Reader::open(&self.journal).await.map_err(here)?;
-        let Some((prev, lines)) = reader.behind(epoch, after, super::super::journal::MOST_ROWS).await.map_err(here)?
-        else {
+        let Some((prev, lines)) = reader.behind(epoch, after, most).await.map_err(here)? else {
             return Err(here("the journal is another one by now"));
         };
         drop(reader);

@@ -333,23 +333,25 @@ async fn rows_go_up_packed_from_where_they_are_wanted() {
     let (epoch, newest) =
         Reader::open(&rig.data.path().join("journal.db")).await.unwrap().newest().await.unwrap().unwrap();
     assert_eq!(newest, 5);
-    let call = |epoch: &str, after| Call::Journal { epoch: epoch.to_owned(), after };
     let acked = |acked| Answer::Acked(Acked { epoch: epoch.clone(), acked });
-    for (of, after, turns, expected) in [
-        (epoch.as_str(), 0, None, acked(5)),
-        (&epoch, 3, None, acked(5)),
-        (&epoch, 0, Some(Turned::Need { from: 2 }), Answer::Turned(Turned::Need { from: 2 })),
+    let call = |epoch: &str, after, newest| Call::Journal { epoch: epoch.to_owned(), after, newest };
+    for (of, after, newest, turns, expected) in [
+        (epoch.as_str(), 0, 5, None, acked(5)),
+        (&epoch, 3, 5, None, acked(5)),
+        // What was written since the link was told is for the next time.
+        (&epoch, 1, 4, None, acked(4)),
+        (&epoch, 0, 5, Some(Turned::Need { from: 2 }), Answer::Turned(Turned::Need { from: 2 })),
         // Another journal is here by now; there is nothing behind the last row, and nothing behind rows that never were.
-        ("another", 0, None, Answer::Failed),
-        (&epoch, 5, None, Answer::Failed),
-        (&epoch, 9, None, Answer::Failed),
+        ("another", 0, 5, None, Answer::Failed),
+        (&epoch, 5, 5, None, Answer::Failed),
+        (&epoch, 9, 9, None, Answer::Failed),
     ] {
         rig.office.desk().turns = turns;
-        assert_eq!(rig.ask(call(of, after)).await, expected, "{of} {after}");
+        assert_eq!(rig.ask(call(of, after, newest)).await, expected, "{of} {after}");
     }
     let batches = rig.office.desk().batches.clone();
     let sent: Vec<_> = batches.iter().map(|(packing, batch)| (packing.as_str(), batch.from, batch.to)).collect();
-    assert_eq!(sent, [("zstd", 1, 5), ("zstd", 4, 5), ("zstd", 1, 5)]);
+    assert_eq!(sent, [("zstd", 1, 5), ("zstd", 4, 5), ("zstd", 2, 4), ("zstd", 1, 5)]);
 }
 
 #[tokio::test]

@@ -67,6 +67,8 @@ pub enum Call {
         epoch: String,
         /// Everything up to this row is there.
         after: i64,
+        /// The last row that may go: an answer beyond what was told to the link would look like another machine's.
+        newest: i64,
     },
     /// Says what has become of a command.
     Status(Status),

@@ -105,7 +105,7 @@ impl Link {
             Event::Opened(id) => self.watch_opened(now, id),
             Event::Watched(id, event) => self.watched(now, id, event, random),
             Event::Answered(id, answer) => self.answered(now, id, answer, random),
-            Event::Rows { epoch, newest } => self.report.rows = Some((epoch, newest)),
+            Event::Rows { epoch, newest } => self.report.rows(epoch, newest),
             Event::Found(blob, held) => self.found(now, blob, held),
             Event::Order(id, state) => self.moved(now, id, state),
             Event::Facts(facts) => self.report.facts(facts),

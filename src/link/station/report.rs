@@ -118,11 +118,17 @@ impl Report {
         [reported, journal, status].into_iter().flatten().min()
     }
 
+    /// So far the journal has been written. Tidings may overtake each other: a journal never becomes shorter.
+    pub(super) fn rows(&mut self, epoch: String, newest: i64) {
+        let known = self.rows.as_ref().filter(|(known, _)| *known == epoch).map_or(newest, |(_, known)| *known);
+        self.rows = Some((epoch, newest.max(known)));
+    }
+
     /// From where rows are to be sent, if there are any.
-    fn unsent(&self, kept: &Kept) -> Option<(String, i64)> {
+    fn unsent(&self, kept: &Kept) -> Option<Call> {
         let (epoch, newest) = self.rows.as_ref()?;
         let acked = if *epoch == kept.epoch { kept.acked } else { 0 };
-        (*newest > acked).then(|| (epoch.clone(), acked))
+        (*newest > acked).then(|| Call::Journal { epoch: epoch.clone(), after: acked, newest: *newest })
     }
 
     /// What the office has not acknowledged yet.
@@ -136,10 +142,10 @@ impl Report {
 impl Link {
     pub(super) fn ask_report(&mut self, now: Now) {
         let at = now.since_boot;
-        if let Some((epoch, after)) = self.report.unsent(&self.kept)
+        if let Some(call) = self.report.unsent(&self.kept)
             && self.report.journal.is_free(at)
         {
-            let id = self.ask(Call::Journal { epoch, after });
+            let id = self.ask(call);
             self.report.journal.sent(id, at);
         }
         if let Some(status) = self.report.untold(&self.kept)

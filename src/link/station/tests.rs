@@ -433,7 +433,7 @@ fn the_journal_goes_up_from_where_it_was_acknowledged() {
     let after = |rig: &mut Rig| {
         let (request, call) = rig.take("journal")?;
         let Call::Journal { after, .. } = call else { panic!("{call:?}") };
-        rig.open.push((request, Call::Journal { epoch: EPOCH.into(), after }));
+        rig.open.push((request, call));
         Some(after)
     };
     rig.tell(rows(700));
@@ -449,6 +449,8 @@ fn the_journal_goes_up_from_where_it_was_acknowledged() {
     rig.answer("journal", acked(700));
     assert_eq!((after(&mut rig), rig.link.kept().acked), (None, 700));
     rig.tell(rows(701));
+    // Old tidings, late.
+    rig.tell(rows(699));
     // The office lost rows, and gets them again.
     rig.answer("journal", Answer::Turned(Turned::Need { from: 301 }));
     assert_eq!(after(&mut rig), Some(300));
@@ -472,7 +474,7 @@ fn a_station_with_nothing_new_learns_that_the_office_lost_rows() {
     assert_eq!(rig.take("journal"), None);
     rig.answer("watch", Answer::Failed);
     rig.greet(0, 4);
-    assert_eq!(rig.take("journal").unwrap().1, Call::Journal { epoch: EPOCH.into(), after: 300 });
+    assert_eq!(rig.take("journal").unwrap().1, Call::Journal { epoch: EPOCH.into(), after: 300, newest: 500 });
 }
 
 #[test]
