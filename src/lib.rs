@@ -7,7 +7,7 @@
 //!   [`plan`]; [`entry`] is one line of the journal; [`gate`] is the last gate before the loudspeaker; [`trust`]
 //!   says what may be believed about the time; the [`conductor`] walks through the plan; [`check`] says what is wrong with it; [`text`] is what all texts share.
 //! * engines, one kind of I/O each: [`clock`], [`journal`], [`ingest`] and [`speaker`] (processes of their own),
-//!   [`library`], [`disk`].
+//!   [`library`], [`disk`], and what asks a process to end.
 //! * [`link`] is what a station and its office say to each other, pure as the ground: documents, trust, state machines.
 //! * the only place where decisions meet effects: [`daemon`].
 //! * views of the daemon: [`web`] is what page servers share, [`panel`] the station's own pages.
@@ -22,6 +22,7 @@ pub mod conductor;
 pub mod config;
 pub mod daemon;
 pub mod disk;
+mod ending;
 pub mod entry;
 pub mod gate;
 pub mod home;

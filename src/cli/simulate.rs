@@ -1,6 +1,9 @@
 //! `dalaba simulate`: many light stations against an office, for load and to show a county on one desk.
 
-use crate::simulate::{self, FanOut, Options, Spread, Standing, Storm, Told};
+use crate::{
+    ending::asked_to_end,
+    simulate::{self, FanOut, Options, Spread, Standing, Storm, Told},
+};
 use anyhow::Context;
 use std::{io::Write, time::Duration};
 
@@ -66,7 +69,7 @@ pub(super) async fn run(arguments: Simulate) -> anyhow::Result<u8> {
         tell_every: Duration::from_secs(arguments.tell_every),
     };
     eprintln!("种子 {seed:x}");
-    let stop = async { drop(tokio::signal::ctrl_c().await) };
+    let stop = asked_to_end();
     let mut out = std::io::stdout().lock();
     simulate::run(options, stop, |told| {
         let line = if json { serde_json::to_string(&told).unwrap_or_default() } else { said(&told) };

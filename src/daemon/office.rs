@@ -3,7 +3,7 @@
 //!
 //! Not here: what is believed of an office ([`crate::link`]), what its orders may do ([`crate::conductor`]).
 
-use super::{Station, alarm_words};
+use super::station::{Station, alarm_words};
 use crate::{
     clock::Clock as _,
     conductor::{self, Event},
