@@ -426,6 +426,53 @@ async fn a_database_that_is_killed_is_said_to_be_away_and_has_what_was_answered_
 }
 
 /// A batch on its way to an office's process.
+#[tokio::test]
+async fn a_town_that_grows_takes_its_office_to_another_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, copy) = (folder.path().join("office"), folder.path().join("copy"));
+    let database = postgres::fresh();
+    std::fs::write(folder.path().join("password"), "一个很长很长的密码").unwrap();
+    let program = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dalaba"));
+        command.arg("office").arg("--home").arg(&home).args(more).kill_on_drop(true);
+        command
+    };
+    let copied = async |more: &[&str]| {
+        let output = program(more).output().await.unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), said)
+    };
+    let found = ["--listen", "127.0.0.1:0", "--name", "青石镇", "--division", "330127104000", "--admin", "李主任"];
+    let password = folder.path().join("password").to_str().unwrap().to_owned();
+    let found = [&found[..], &["--password-file", &password]].concat();
+    // Returns the line with its name and the words of its root.
+    let words = async |more: &[&str]| {
+        let mut office = program(more).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(office.stdout.take().unwrap()).lines();
+        let line = loop {
+            let line = lines.next_line().await.unwrap().expect("it starts");
+            if line.contains("核对词") {
+                break line;
+            }
+        };
+        let (done, said) = copied(&["--copy-to", copy.to_str().unwrap()]).await;
+        assert!(!done && said.contains("已经有一个中心程序在运行"), "{said}");
+        office.kill().await.unwrap();
+        line
+    };
+    let (done, said) = copied(&["--copy-to", &database]).await;
+    assert!(!done && said.contains("没有中心"), "{said}");
+    let original = words(&found).await;
+    let (done, said) = copied(&["--copy-to", &database]).await;
+    assert!(done && said.contains("两边一致"), "{said}");
+    let (done, said) = copied(&["--copy-to", &database]).await;
+    assert!(!done && said.contains("已有内容"), "{said}");
+    assert_eq!(words(&["--listen", "127.0.0.1:0", "--database", &database]).await, original);
+    // And back into a file.
+    let (done, said) = copied(&["--database", &database, "--copy-to", copy.to_str().unwrap()]).await;
+    assert!(done && copy.join("office.db").exists(), "{said}");
+}
+
 #[derive(Serialize, Deserialize)]
 struct Sent {
     station: String,

@@ -37,10 +37,19 @@ pub(super) struct Office {
     /// 首次设置：写有管理员密码的文件
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// 不运行，只把数据库复制到这个空的数据库（postgres://…）或文件夹；先停掉所有中心程序
+    #[arg(long, value_name = "URL|DIR")]
+    copy_to: Option<String>,
 }
 
 pub(super) async fn run(arguments: Office) -> anyhow::Result<u8> {
-    let Office { home, listen, database, blobs, hosts, name, division, zone, admin, password_file } = arguments;
+    let Office { home, listen, database, blobs, hosts, name, division, zone, admin, password_file, copy_to } =
+        arguments;
+    if let Some(to) = copy_to {
+        let rows = office::copy(&home, database.as_deref(), &to).await?;
+        println!("已复制 {rows} 行，两边一致；音频和密钥仍在 {}", home.display());
+        return Ok(0);
+    }
     let first = match (name, division, admin, password_file) {
         (Some(name), Some(division), Some(admin), Some(file)) => {
             let password =

@@ -26,7 +26,7 @@ pub mod store;
 pub mod watches;
 mod wire;
 
-pub use run::{First, Options, StartError, run};
+pub use run::{First, Options, StartError, copy, run};
 
 use crate::{schedule::Source, web::People};
 use blobs::Blobs;

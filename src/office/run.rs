@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock,
     disk::write_whole,
+    ending::asked_to_end,
     link::Division,
     text::Said,
     text::hex,
@@ -91,6 +92,12 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// There is no office to copy.
+    #[error("文件夹 {} 里没有中心；请检查 --home 和 --database", folder.display())]
+    Nothing {
+        /// Where none is.
+        folder: PathBuf,
+    },
     /// What was said on the command line is no office.
     #[error("不能这样设置中心：{0}")]
     BadFirst(String),
@@ -136,7 +143,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let token = hex(&token);
     let (stop, mut stopped) = watch::channel(false);
     tokio::spawn(async move {
-        asked_to_stop().await;
+        asked_to_end().await;
         stop.send_replace(true);
     });
     let (show, routers) = watch::channel(health());
@@ -203,6 +210,26 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     // A file that stays names a process that is gone.
     let _ = fs::remove_file(home.join("control.json"));
     Ok(ended?)
+}
+
+/// Copies the tables of the office in this folder, which does not run, to an empty database, `postgres://…`, or to an
+/// `office.db` in another folder. Returns how many rows there were.
+pub async fn copy(home: &Path, database: Option<&str>, to: &str) -> Result<i64, StartError> {
+    let nothing = || StartError::Nothing { folder: home.to_owned() };
+    if database.is_none() && !home.join("office.db").exists() {
+        return Err(nothing());
+    }
+    let _lock = lock(home)?;
+    let from = Store::open(database, home).await?;
+    from.about().await?.ok_or_else(nothing)?;
+    let to = if to.contains("://") {
+        Store::open(Some(to), home).await?
+    } else {
+        let folder = Path::new(to);
+        fs::create_dir_all(folder).map_err(|source| StartError::Home { folder: folder.to_owned(), source })?;
+        Store::in_folder(folder).await?
+    };
+    Ok(from.copy_to(&to).await?)
 }
 
 /// `GET /healthz`: the program answers.
@@ -287,20 +314,4 @@ fn lock(home: &Path) -> Result<fs::File, StartError> {
         }
         Err(fs::TryLockError::Error(error)) => Err(unusable(error)),
     }
-}
-
-/// Returns when somebody wants the process to end.
-async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminated.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
