@@ -8,6 +8,7 @@
 #[cfg(target_os = "linux")]
 pub mod browser;
 pub mod http;
+pub mod line;
 #[cfg(target_os = "linux")]
 pub mod monitor;
 pub mod rig;
@@ -37,6 +38,10 @@ const GLANCE: Duration = Duration::from_millis(50);
 
 /// What a station is made of; every field has a default that lets everything sound.
 pub struct Setup<'a> {
+    /// `[station] id`.
+    pub id: &'a str,
+    /// `[station] name`.
+    pub name: &'a str,
     /// `[hours] quiet`, as TOML.
     pub quiet: String,
     /// `[sound] output`, as TOML.
@@ -49,7 +54,8 @@ pub struct Setup<'a> {
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { quiet: "[]".to_owned(), output: r#"["pulse:village"]"#, volume: 100, server: true }
+        let output = r#"["pulse:village"]"#;
+        Self { id: "test", name: "测试村", quiet: "[]".to_owned(), output, volume: 100, server: true }
     }
 }
 
@@ -100,9 +106,9 @@ impl Village {
         for folder in ["schedules", "audio"] {
             fs::create_dir(home.path().join(folder)).expect("a folder in the home");
         }
-        let Setup { quiet, output, volume, server } = setup;
+        let Setup { id, name, quiet, output, volume, server } = setup;
         let station = format!(
-            "[station]\nid = \"test\"\nname = \"测试村\"\n\n[hours]\nquiet = {quiet}\n\n[sound]\noutput = {output}\n\
+            "[station]\nid = \"{id}\"\nname = \"{name}\"\n\n[hours]\nquiet = {quiet}\n\n[sound]\noutput = {output}\n\
              volume = {volume}\n\n[panel]\nlisten = \"127.0.0.1:0\"\n"
         );
         fs::write(home.path().join("station.toml"), station).expect("station.toml");
