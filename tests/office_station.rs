@@ -25,11 +25,6 @@ fn often(name: &str, clip: &str, first: i64) -> String {
     )
 }
 
-/// Waits until the office's page says that a command was carried out.
-fn finished(town: &Town, id: &str) {
-    town.until("the page says so", &format!("/orders/{id}"), |page| page.to_string().contains("finished"));
-}
-
 #[test]
 fn a_village_is_taken_in_plays_what_the_town_delivers_and_sends_what_it_played() {
     let town = Town::new();
@@ -71,7 +66,7 @@ fn an_emergency_is_heard_at_night_and_the_town_learns_what_became_of_it() {
     assert_eq!(entry["occurrence"], format!("command/{id}"));
     assert_eq!(entry["operator"], "镇中心·local");
     assert_eq!(find(&alarm, &recording.wait(RATE)).len(), 1, "once");
-    finished(&town, &id);
+    town.finished(&id, 1);
     member.is_acknowledged();
 }
 
@@ -117,7 +112,7 @@ fn a_kill_in_the_middle_of_an_emergency_leaves_one_entry_and_one_answer() {
     let entries = member.from_town();
     assert_eq!(entries.len(), 1, "{entries:#?}");
     assert_eq!(entries[0]["occurrence"], format!("command/{id}"));
-    finished(&town, &id);
+    town.finished(&id, 1);
     member.is_acknowledged();
     assert_eq!(member.from_town().len(), 1);
 }

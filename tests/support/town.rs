@@ -29,15 +29,20 @@ pub struct Ground {
     pub database: Option<String>,
     /// Its home, where it is not a temporary folder.
     pub home: Option<PathBuf>,
-    /// Where it listens.
+    /// Where the test finds what the office calls `/`.
+    pub root: PathBuf,
+    /// Where stations reach it.
     pub ip: IpAddr,
+    /// Where people reach it.
+    pub desk: IpAddr,
     /// The words before the program: those of one that starts it under another clock, or in another network.
     pub under: Vec<String>,
 }
 
 impl Default for Ground {
     fn default() -> Self {
-        Self { database: None, home: None, ip: Ipv4Addr::LOCALHOST.into(), under: Vec::new() }
+        let here = Ipv4Addr::LOCALHOST.into();
+        Self { database: None, home: None, root: "/".into(), ip: here, desk: here, under: Vec::new() }
     }
 }
 
@@ -75,7 +80,7 @@ impl Town {
     fn nowhere(ground: Ground) -> Self {
         let folder = tempfile::Builder::new().prefix("dalaba-town-").tempdir().expect("a temporary folder");
         fs::write(folder.path().join("password"), PASSWORD).expect("a password");
-        let address = SocketAddr::new(ground.ip, 0);
+        let address = SocketAddr::new(ground.desk, 0);
         let pages = Client { address, cookie: None, token: None };
         Self { folder, ground, office: None, light: Vec::new(), pages }
     }
@@ -97,14 +102,18 @@ impl Town {
             command = std::process::Command::new(program);
             command.args(words).arg(office.get_program()).env_remove("RUST_LOG");
         }
-        command.args(["office", "--listen", &self.pages.address.to_string(), "--home"]).arg(self.home()).args(more);
+        let Ground { ip, desk, .. } = self.ground;
+        let listen =
+            SocketAddr::new(if ip == desk { ip } else { Ipv4Addr::UNSPECIFIED.into() }, self.pages.address.port());
+        command.args(["office", "--listen", &listen.to_string(), "--home"]).arg(self.its_home()).args(more);
         command.args(self.ground.database.iter().flat_map(|url| ["--database", url]));
         let log = self.log_file();
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log once more")).stderr(log);
         self.office = Some(command.spawn().expect("the office starts"));
         let since = dalaba::clock::monotonic();
         self.pages = loop {
-            let pages = Client::of(&self.home().join("control.json"));
+            let mut pages = Client::of(&self.home().join("control.json"));
+            pages.iter_mut().for_each(|pages| pages.address.set_ip(desk));
             if let Some(pages) = pages.filter(|pages| !matches!(pages.get("/sign-in").status, 0 | 404)) {
                 break pages;
             }
@@ -123,9 +132,9 @@ impl Town {
         }
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.office.as_ref().expect("a running office").id()
+    /// Where stations reach it.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ground.ip, self.pages.address.port())
     }
 
     /// Whether it has not ended by itself.
@@ -140,6 +149,11 @@ impl Town {
 
     /// Its home.
     pub fn home(&self) -> PathBuf {
+        self.ground.root.join(self.its_home().strip_prefix("/").expect("a path from the root on"))
+    }
+
+    /// Its home as it calls it itself.
+    fn its_home(&self) -> PathBuf {
         self.ground.home.clone().unwrap_or_else(|| self.folder.path().join("office"))
     }
 
@@ -242,11 +256,39 @@ impl Town {
         self.press("/emergency", &word)["command"].as_str().expect("its name").to_owned()
     }
 
+    /// Waits until its page says that so many stations did what a command told them, and returns the page.
+    pub fn finished(&self, id: &str, stations: usize) -> Value {
+        self.until("the order is carried out", &format!("/orders/{id}"), |page| {
+            Self::states(page).iter().filter(|state| *state == "finished").count() == stations
+        })
+    }
+
+    /// How far an order is at each station, by its page.
+    pub fn states(page: &Value) -> Vec<String> {
+        let stations = page["stations"].as_array().unwrap_or_else(|| panic!("no stations: {page:#}"));
+        let state = |station: &Value| station["receipt"]["state"].as_str().unwrap_or("none").to_owned();
+        stations.iter().map(state).collect()
+    }
+
     /// What it has on record under a title, of every village.
     pub fn records(&self, title: &str) -> Vec<Value> {
         let page = self.page("/journal");
         let rows = page["rows"].as_array().expect("rows").iter();
         rows.filter(|row| row["title"] == title).cloned().collect()
+    }
+
+    /// What it has on record of a station around today: how many rows by its counts, and the rows.
+    pub fn journal_of(&self, station: &str) -> (i64, Vec<Value>) {
+        let today = dalaba::clock::wall().to_zoned_datetime(super::zone()).date();
+        let days = (today.yesterday().expect("a day before"), today.tomorrow().expect("a day after"));
+        let (mut after, mut rows) = (String::new(), Vec::new());
+        loop {
+            let page = self.page(&format!("/journal?station={station}&from={}&until={}{after}", days.0, days.1));
+            rows.extend(page["rows"].as_array().expect("rows").iter().cloned());
+            let Some(next) = page["next"].as_str() else { return (page["total"].as_i64().expect("a count"), rows) };
+            let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
+            after = format!("&after={next}");
+        }
     }
 
     /// Lets light stations in, and waits until they are there.
@@ -319,10 +361,14 @@ impl Member {
 
     /// The same as `setup` says; its number gives it its name.
     pub fn with(town: &Town, number: usize, setup: Setup<'_>) -> Self {
+        Self::over(Line::to(town.address()), town, number, setup)
+    }
+
+    /// The same over a line that is there already.
+    pub fn over(line: Line, town: &Town, number: usize, setup: Setup<'_>) -> Self {
         let (id, name) = (format!("village-{number}"), format!("{number}号村"));
         let mut village = Village::with(Setup { id: &id, name: &name, ..setup });
         village.start();
-        let line = Line::to(town.pages.address);
         let code = town.code(&name, &format!("{DIVISION}2{number:02}"));
         let office = format!("https://{}", line.address());
         let said = village.dalaba(["enrol", &code, "--office", &office, "--yes", "--json"]).ok();
@@ -361,6 +407,30 @@ impl Member {
         let link = fs::read(self.village.home().join("data/office/link.json")).unwrap_or_default();
         let link: Value = serde_json::from_slice(&link).unwrap_or_default();
         link["standing"]["member"]["acked"].as_u64().unwrap_or(0)
+    }
+
+    /// Waits until the office has the station's whole journal on record: each row once, and each as the station wrote it.
+    pub fn is_on_record(&self, town: &Town) {
+        let name = |row: &Value| (row["seq"].as_i64(), row["hash"].as_str().map(str::to_owned));
+        let mut said = (Vec::new(), Vec::new());
+        let since = dalaba::clock::monotonic();
+        while since.elapsed() < PATIENCE {
+            let here: Vec<_> = self.village.journal().iter().map(name).collect();
+            let (total, rows) = town.journal_of(&self.id);
+            let mut there: Vec<_> = rows.iter().map(name).collect();
+            there.sort();
+            assert!(
+                there.len() <= here.len() && there[..] == here[..there.len()],
+                "not its journal: {there:#?} {here:#?}"
+            );
+            // The day's counts are kept beside the rows.
+            if there == here && total == here.len() as i64 {
+                return;
+            }
+            said = (here, there);
+            thread::sleep(GLANCE);
+        }
+        panic!("{} wrote and the office has {said:#?}", self.id);
     }
 
     /// Waits until the office has every row of the station's journal.
