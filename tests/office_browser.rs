@@ -20,7 +20,7 @@ use support::{
 fn in_a_browser(town: &mut Town, test: impl AsyncFnOnce(&Browser, &mut Town)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let browser = Browser::open(format!("http://{}", town.owner().address)).await;
+        let browser = Browser::open(format!("http://{}", town.pages.address)).await;
         test(&browser, town).await;
         browser.client.clone().close().await.unwrap();
     });
@@ -28,7 +28,7 @@ fn in_a_browser(town: &mut Town, test: impl AsyncFnOnce(&Browser, &mut Town)) {
 
 /// A recording on the disk of whoever sits at the browser.
 fn recording(town: &Town, name: &str, seconds: f64) -> String {
-    let file = town.home().join(name);
+    let file = town.folder().join(name);
     fs::write(&file, wav(&melody(3, seconds))).unwrap();
     file.to_str().unwrap().to_owned()
 }
@@ -202,7 +202,7 @@ const PAGES: [&str; 9] =
 
 async fn phone_and_english(browser: &Browser, town: &Town) {
     browser.phone().await;
-    let station = town.owner().json("/").json()["stations"][0]["id"].as_str().unwrap().to_owned();
+    let station = town.pages.json("/").json()["stations"][0]["id"].as_str().unwrap().to_owned();
     let station = format!("/stations/{station}");
     for page in PAGES.into_iter().chain(["/records", "/campaigns/new", "/campaigns/new?kind=bulletin", &station]) {
         browser.go(page).await;
@@ -243,7 +243,7 @@ async fn roles(browser: &Browser, town: &Town) {
         browser.go(page).await;
         browser.says("没有这个权限").await;
     }
-    let records = town.owner().json("/records").json().to_string();
+    let records = town.pages.json("/records").json().to_string();
     assert!(records.contains("赵敏"), "who was added stands in the audit trail: {records}");
 }
 
@@ -313,5 +313,5 @@ async fn fill_in(browser: &Browser, page: &str, subject: &str) {
 }
 
 fn orders(town: &Town) -> usize {
-    town.owner().json("/emergency").json()["before"].as_array().unwrap().len()
+    town.pages.json("/emergency").json()["before"].as_array().unwrap().len()
 }

@@ -12,7 +12,7 @@ pub(super) const NOW: i64 = 1_781_700_000_000;
 pub(super) const SCHEDULE: &str =
     "[announcement.a]\nchime = \"gong.wav\"\nplay = [\"fraud/\"]\n[[rule]]\nplay = \"a\"\nat = [\"06:30\"]\n";
 
-fn signer(kid: &str) -> Signer {
+pub(super) fn signer(kid: &str) -> Signer {
     let seed = kid.bytes().fold(7_u8, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte));
     envelope::tests::signer(kid, seed)
 }
@@ -42,6 +42,7 @@ pub(super) fn root() -> Value {
             key("late", "content", "330127104000", NOW),
             key("stolen", "content", "330127104000", NOW + 1_000_000),
             key("later", "choir", "330127104000", NOW + 1_000_000),
+            key("time", "time", "330127104000", NOW + 1_000_000),
             { "kid": "gm", "alg": "sm2", "key": "AAAA", "role": "content", "scope": "330127104000", "not_after": NOW + 1 },
         ],
         "revoked": ["stolen"], "a field of the future": true,

@@ -28,12 +28,24 @@ pub enum Weather {
     Silent,
     /// Bytes pass in small pieces, with a pause behind each.
     Crawling,
+    /// Bytes arrive late.
+    Far,
+    /// Bytes arrive late; a fifth of the packets are lost, which makes all behind them wait until they were sent again; now
+    /// and then that takes so long that the connection is given up.
+    Lossy,
 }
 
 /// How often a relay looks at the weather.
 const GLANCE: Duration = Duration::from_millis(20);
 /// A piece on a crawling line.
 const PIECE: usize = 512;
+
+/// How late bytes arrive on a far line.
+const DELAY: Duration = Duration::from_millis(200);
+/// A packet that is lost once is sent again after so long, and twice as long after each further loss.
+const RESENT: Duration = Duration::from_millis(200);
+/// A packet that is lost so many times in a row ends the connection.
+const GIVEN_UP: u32 = 4;
 
 /// A line to an office.
 pub struct Line {
@@ -91,6 +103,17 @@ fn connected(station: TcpStream, office: SocketAddr, weather: Arc<Mutex<Weather>
     });
 }
 
+/// How often in a row a packet is lost, each time with one chance in five.
+fn losses(packet: u64) -> u32 {
+    let mut dice = super::wave::mix(packet);
+    let mut lost = 0;
+    while lost < GIVEN_UP && dice % 5 == 0 {
+        dice /= 5;
+        lost += 1;
+    }
+    lost
+}
+
 /// Carries bytes one way until either end is gone or the line is cut; then it breaks both ways.
 fn relay(mut from: &TcpStream, mut to: &TcpStream, weather: &Mutex<Weather>, carried: &AtomicU64) {
     from.set_read_timeout(Some(GLANCE)).unwrap();
@@ -103,12 +126,24 @@ fn relay(mut from: &TcpStream, mut to: &TcpStream, weather: &Mutex<Weather>, car
                 thread::sleep(GLANCE);
                 continue;
             }
-            Weather::Fair | Weather::Crawling => {}
+            Weather::Fair | Weather::Crawling | Weather::Far | Weather::Lossy => {}
         }
         let piece = if now == Weather::Crawling { PIECE } else { bytes.len() };
         match from.read(&mut bytes[..piece]) {
             Ok(0) => break,
             Ok(read) => {
+                if matches!(now, Weather::Far | Weather::Lossy) {
+                    thread::sleep(DELAY);
+                }
+                let lost = if now == Weather::Lossy { losses(carried.load(Relaxed)) } else { 0 };
+                if lost == GIVEN_UP {
+                    break;
+                }
+                thread::sleep(RESENT * ((1 << lost) - 1));
+                // What it swallows now comes later, or never.
+                while *weather.lock().unwrap() == Weather::Silent {
+                    thread::sleep(GLANCE);
+                }
                 if to.write_all(&bytes[..read]).is_err() {
                     break;
                 }

@@ -754,8 +754,8 @@ pub fn alarm_words(alarm: Alarm) -> Said {
             "nothing that the office signed has come for a week, the broadcast goes on; check the network, or telephone the office",
         ),
         Alarm::ClocksDiffer => Said::new(
-            "本机时间与镇中心的时间相差超过五分钟，其中一个不对；请校准本机时间",
-            "this machine's clock and the office's are more than five minutes apart; set this machine's clock",
+            "本机时间与镇中心的时间相差超过五分钟，其中一个不对；请校准本机时间，本机没有错就告诉镇中心校准",
+            "this machine's clock and the office's are more than five minutes apart; set this machine's, or tell the office to set its own if this one is right",
         ),
         Alarm::PlanOverdue(of) => {
             let (zh, en) = source(of);

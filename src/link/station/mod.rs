@@ -161,17 +161,20 @@ impl Link {
         &self.office
     }
 
-    /// The time by which documents are judged: the machine's clock where it is synchronised; else the office's, where it was
-    /// said since boot; else the machine's, where it is believed, and never before something that was signed earlier.
+    /// The time by which documents are judged. The office has dated them by its own clock, so it is that clock, right or
+    /// wrong, where it was said since boot: what an office gives whose clock is wrong counts for as long as it was meant to.
+    /// Else it is the machine's, where it is believed; unless the kernel vouches for it, never before something that was
+    /// signed earlier.
     pub fn moment(&self, now: Now) -> Moment {
-        let office = self.office.at(now.since_boot).map(|(at, _)| at);
-        match (now.clock, office) {
-            (ClockState::Trusted, _) => Moment { at: now.wall, known: true },
-            (_, Some(at)) => Moment { at, known: true },
-            (ClockState::Plausible | ClockState::Confirmed, None) => {
+        if let Some((at, _)) = self.office.at(now.since_boot) {
+            return Moment { at, known: true };
+        }
+        match now.clock {
+            ClockState::Trusted => Moment { at: now.wall, known: true },
+            ClockState::Plausible | ClockState::Confirmed => {
                 Moment { at: self.kept.marks.newest().map_or(now.wall, |newest| now.wall.max(newest)), known: true }
             }
-            (ClockState::Untrusted, None) => Moment { at: now.wall, known: false },
+            ClockState::Untrusted => Moment { at: now.wall, known: false },
         }
     }
 

@@ -3,8 +3,9 @@
 use super::super::{
     accept::Moment,
     journal::{Acked, Turned},
+    office::time_proof,
     protocol::{Envelopes, Revision, Status, WatchEvent},
-    tests::{NOW, SCHEDULE, changed, command, id, pinned, place, plan, root, seal},
+    tests::{NOW, SCHEDULE, changed, command, id, pinned, place, plan, root, seal, signer},
     *,
 };
 use super::*;
@@ -390,6 +391,37 @@ fn a_command_that_takes_the_place_of_another_ends_it() {
     );
     rig.find(Held::Whole);
     assert_eq!((rig.carried().as_str(), rig.state(3)), ("speak", State::Superseded));
+}
+
+#[test]
+fn what_an_office_orders_whose_clock_is_wrong_counts_for_as_long_as_it_was_meant_to() {
+    for minutes in [-11, 0, 11] {
+        let shift = minutes * 60_000;
+        let mut rig = Rig::new(kept());
+        let (_, Call::Watch { nonce, .. }) = &rig.open[0] else { panic!("no watch") };
+        let office = Timestamp::from_millisecond(NOW + shift).unwrap();
+        let time = time_proof(nonce, office, office, &signer("time")).unwrap().text().to_owned();
+        let (desired, journal) = (Revision { generation: 3, revision: 0 }, Acked { epoch: EPOCH.into(), acked: 300 });
+        rig.say(WatchEvent::Hello { desired, root: 4, time, journal, heartbeat_s: 25 });
+        let order = |number: u64| {
+            changed(lasting(command("play")), |command| {
+                command["id"] = id(number).into();
+                command["counter"] = (500 + number).into();
+                for key in ["issued", "not_after"] {
+                    command[key] = (command[key].as_i64().unwrap() + shift).into();
+                }
+            })
+        };
+        rig.order(&order(1), "content");
+        rig.find(Held::Whole);
+        assert_eq!(rig.carried(), "speak", "{minutes}");
+        rig.order(&changed(order(2), |command| command["audio"][0]["inline"] = json!(null)), "content");
+        rig.find(Held::Part(0));
+        rig.wait(599);
+        assert_eq!(rig.state(2), State::Verified, "{minutes}");
+        rig.wait(1);
+        assert_eq!(rig.state(2), State::Expired, "{minutes}");
+    }
 }
 
 #[test]

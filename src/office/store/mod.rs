@@ -37,7 +37,7 @@ pub use trust::About;
 
 use crate::clock;
 use sqlx::{
-    Any, AnyPool, Transaction,
+    Any, AnyPool, Connection as _, Transaction,
     any::{AnyPoolOptions, install_default_drivers},
 };
 use std::{path::Path, time::Duration};
@@ -145,6 +145,11 @@ impl Store {
         install_default_drivers();
         let pool = |connections| {
             let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+            // A full disk makes SQLite end a transaction by itself, and sqlx believes ever after that it goes on.
+            let options = options.before_acquire(|connection, _| {
+                let is_idle = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_idle) })
+            });
             options.after_connect(move |connection, _| {
                 Box::pin(async move {
                     for statement in at_first(engine) {
