@@ -22,13 +22,14 @@ use crate::{
         protocol::{Enrol, Enrolled, enrol_text},
     },
     text::{Said, hex, unhex},
+    web::network,
 };
 use ed25519_dalek::{Signature, VerifyingKey};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeSet, HashMap},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
 };
 
@@ -297,17 +298,6 @@ struct Wrong {
     by: HashMap<IpAddr, (u32, i64)>,
     together: i64,
     since: i64,
-}
-
-/// Whoever has one address of a network of IPv6 has all of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let bits = address.to_bits() >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from_bits(bits))
-        }
-        address => address,
-    }
 }
 
 impl Guesses {

@@ -153,6 +153,11 @@ impl Watches {
         self.inside().presence.get(station)?.presence.last_heard()
     }
 
+    /// Returns a station that may speak, as far as this process knows it.
+    pub(super) fn known(&self, id: &StationId) -> Option<Arc<Member>> {
+        self.inside().members.get(id).map(Arc::clone)
+    }
+
     /// Returns a station that may speak.
     pub(super) async fn member(
         &self,
@@ -160,8 +165,8 @@ impl Watches {
         store: &Store,
         keys: &Keys,
     ) -> Result<Option<Arc<Member>>, StoreError> {
-        if let Some(member) = self.inside().members.get(id) {
-            return Ok(Some(Arc::clone(member)));
+        if let Some(member) = self.known(id) {
+            return Ok(Some(member));
         }
         // It may have been taken in within the last second.
         let Some(station) = store.station(id).await?.filter(|station| station.state == StationState::Active) else {

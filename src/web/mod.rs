@@ -14,6 +14,7 @@ mod people;
 mod serve;
 pub(crate) mod sign_in;
 mod site;
+mod strangers;
 mod tls;
 pub(crate) mod upload;
 mod words;
@@ -28,8 +29,10 @@ pub use guard::{Guard, HasToken, guard};
 pub use language::{COOKIE as LANGUAGE, cookie, language};
 pub(crate) use people::forms as people_forms;
 pub use people::{PASSWORD, People, Refused, Role};
+pub(crate) use serve::network;
 pub use serve::{Peer, serve};
 pub(crate) use site::{Site, identify, missing, need};
+pub(crate) use strangers::{Strangers, Turned};
 pub use tls::Tls;
 #[cfg(test)]
 pub(crate) use words::compare as compare_words;
