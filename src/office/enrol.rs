@@ -171,7 +171,7 @@ impl Office {
 
     /// A clerk agrees: the station that asked is taken in, or another machine takes its place.
     pub async fn confirm(&self, who: &str, id: &StationId) -> Result<(), EnrolError> {
-        let mut change = self.store.change().await?;
+        let mut change = self.change_to_sign().await?;
         let station = change.station(id).await?.ok_or_else(unknown)?;
         let key = match (station.state, &station.next_key) {
             (_, Some(key)) => key.clone(),
@@ -230,7 +230,7 @@ impl Office {
             return Err(refused("一个站点最多属于 64 个分组", "a station is in at most 64 groups"));
         }
         self.must_be_ours(division).await?;
-        let mut change = self.store.change().await?;
+        let mut change = self.change_to_sign().await?;
         let station = change.station(id).await?.ok_or_else(unknown)?;
         if station.state != StationState::Active {
             return Err(refused("站点还没有入网，或已停用", "the station has not been taken in, or no longer is"));

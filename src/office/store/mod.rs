@@ -33,7 +33,7 @@ pub use journal::Held;
 pub use presence::{Refusal, Saying};
 pub(in crate::office) use stations::read;
 pub use stations::{Station, StationState};
-pub use trust::About;
+pub use trust::{About, InForce};
 
 use crate::clock;
 use sqlx::{

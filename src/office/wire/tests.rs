@@ -635,6 +635,57 @@ async fn a_command_is_handed_out_at_once_and_again_until_it_is_on_the_stations_d
     }
 }
 
+#[tokio::test]
+async fn a_command_is_said_again_to_whom_another_place_brings_it_and_to_nobody_else() {
+    for (_fresh, town) in offices().await {
+        let (one, token) = Station::joined("beizhuang", 1, &town).await;
+        let (two, others) = Station::joined("nanzhuang", 2, &town).await;
+        let put = async |station: &Station, name: &str, code: &str| {
+            town.office.put("王芳", &station.id, name, &division(code), &Default::default()).await.unwrap();
+        };
+        put(&two, "南庄", "330127104202").await;
+        let (mut ours, mut theirs) = (Watch::open(&town, &token).await, Watch::open(&town, &others).await);
+        let targets = Targets { divisions: [division("330127104202")].into(), ..Targets::default() };
+        let long = Some(SignedDuration::from_mins(10));
+        let for_there = Terms { targets, lives: long, ..Terms::default() };
+        let first = town.office.issue_report("王芳", for_there).await.unwrap();
+        assert_eq!(theirs.command().await, Some(first));
+        // Another name is another revision, and the same place.
+        put(&two, "南庄村", "330127104202").await;
+        let second = town.office.issue_report("王芳", for_one(&two.id)).await.unwrap();
+        assert_eq!(theirs.command().await, Some(second), "what it was told is not said again");
+        put(&one, "北庄", "330127104202").await;
+        assert_eq!(ours.command().await, Some(first), "a station that comes to be among them hears it");
+        town.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_stations_are_told_to_have_is_what_the_database_has_and_not_a_renewal_that_it_lost() {
+    let [fresh, _] = engines().await;
+    found(&fresh).await;
+    let town = Process::start(fresh.again().await, fresh.folder.path(), "one").await;
+    let (station, token) = Station::joined("beizhuang", 1, &town).await;
+    let generation = town.office.keys.generation();
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["office.db", "office.db-wal"] {
+        std::fs::copy(fresh.folder.path().join(file), copy.path().join(file)).unwrap();
+    }
+    let mut watch = Watch::open(&town, &token).await;
+    assert!(matches!(watch.next().await, Some(WatchEvent::Hello { .. })));
+    // The keys in memory run ahead of the database, as they do between the two halves of a renewal.
+    let elsewhere = Store::in_folder(copy.path()).await.unwrap();
+    town.office.keys.renew(&elsewhere, &[Renewal::Generation].into(), "王芳", clock::wall()).await.unwrap();
+    assert!(town.office.keys.generation() > generation);
+    let mut change = town.office.store.change().await.unwrap();
+    change.rename(&station.id, "北庄二村").await.unwrap();
+    let revision = change.commit("王芳", Deed::Placed, "beizhuang", "").await.unwrap().unsigned_abs();
+    let told = watch.next().await;
+    let Some(WatchEvent::Revision { desired }) = told else { panic!("{told:?}") };
+    assert_eq!((desired.generation, desired.revision), (generation, revision));
+    town.end().await;
+}
+
 /// Strangers of one kind who begin with something, dribble, and come again when they are sent away.
 fn crowd(address: SocketAddr, begin: &[u8], dribbles: bool, came: &Arc<AtomicUsize>) -> Vec<JoinHandle<()>> {
     let one = |_| {
