@@ -18,6 +18,7 @@ pub(crate) mod sign_in;
 mod site;
 mod strangers;
 mod tls;
+mod turns;
 pub(crate) mod upload;
 mod words;
 
@@ -37,6 +38,7 @@ pub use serve::{Peer, serve};
 pub(crate) use site::{Site, identify, missing, need};
 pub(crate) use strangers::{Strangers, Turned};
 pub use tls::Tls;
+pub(crate) use turns::Turns;
 #[cfg(test)]
 pub(crate) use words::compare as compare_words;
 pub(crate) use words::{SiteWords, Texts, Words as SharedWords, fill, read as read_words};

@@ -2,12 +2,14 @@
 //!
 //! They have places and turns of their own, few of each: whatever they do, those who are known get in at once. A stranger's
 //! body is short and comes at once. It is read before it takes a turn, so that nobody holds a turn by dribbling; where
-//! every place is taken, the oldest body of the network that sends the most goes, never the newest. Turns are handed out
-//! in order, to each network no more than its share.
+//! every place is taken, the oldest body of the network that sends the most goes, never the newest.
 //!
 //! Not here: who is known (the pages and the office's wire).
 
-use super::{Peer, network};
+use super::{
+    Peer, network,
+    turns::{Asking, Turns},
+};
 use axum::{
     body::{Body, HttpBody as _},
     extract::Request,
@@ -18,13 +20,10 @@ use axum::{
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::{Semaphore, oneshot},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
 use tokio_stream::StreamExt as _;
 
 /// The largest body of a stranger, in bytes: the longest form that signs somebody in is half of it.
@@ -33,11 +32,6 @@ const BODY: usize = 16 << 10;
 const COMES: Duration = Duration::from_secs(5);
 /// Bodies on their way at a time.
 const PLACES: usize = 128;
-/// How long a turn is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests of one network at a time, on their way or waiting.
-const OF_ONE: usize = 512;
-
 /// Why a stranger was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turned {
@@ -66,66 +60,50 @@ impl Turned {
 /// The places and turns of strangers.
 #[derive(Debug)]
 pub(crate) struct Strangers {
-    turns: Semaphore,
-    share: usize,
-    inside: Mutex<Inside>,
+    turns: Turns<IpAddr>,
+    bodies: Mutex<Bodies>,
 }
 
+/// Bodies on their way.
 #[derive(Debug, Default)]
-struct Inside {
+struct Bodies {
     next: u64,
-    /// Bodies on their way, the oldest first.
-    bodies: BTreeMap<u64, (IpAddr, oneshot::Sender<()>)>,
-    networks: HashMap<IpAddr, Network>,
-}
-
-/// Those of one network.
-#[derive(Debug)]
-struct Network {
-    count: usize,
-    turns: Arc<Semaphore>,
+    /// The oldest first.
+    places: BTreeMap<u64, (IpAddr, oneshot::Sender<()>)>,
 }
 
 impl Strangers {
     /// So many at a time, and so many of one network.
     pub(crate) fn new(turns: usize, share: usize) -> Self {
-        Self { turns: Semaphore::new(turns), share, inside: Mutex::default() }
+        Self { turns: Turns::new(turns, share), bodies: Mutex::default() }
     }
 
     /// Answers a stranger, when it is their turn.
     pub(crate) async fn admit(&self, peer: &Peer, request: Request, next: Next) -> Result<Response, Turned> {
         let guest = self.come(peer)?;
         let request = guest.receive(request).await?;
-        guest.in_turn(next.run(request)).await
+        guest.asking.in_turn(next.run(request)).await.ok_or(Turned::Crowded)
     }
 
     /// Does something for a stranger, when it is their turn.
     pub(crate) async fn in_turn<T>(&self, peer: &Peer, work: impl Future<Output = T>) -> Result<T, Turned> {
-        self.come(peer)?.in_turn(work).await
-    }
-
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+        self.come(peer)?.asking.in_turn(work).await.ok_or(Turned::Crowded)
     }
 
     fn come(&self, peer: &Peer) -> Result<Guest<'_>, Turned> {
-        let network = network(peer.remote.ip());
-        let mut inside = self.inside();
-        let fresh = || Network { count: 0, turns: Arc::new(Semaphore::new(self.share)) };
-        let known = inside.networks.entry(network).or_insert_with(fresh);
-        if known.count >= OF_ONE {
-            return Err(Turned::Crowded);
-        }
-        known.count += 1;
-        Ok(Guest { strangers: self, network, turns: Arc::clone(&known.turns) })
+        let asking = self.turns.come(network(peer.remote.ip())).ok_or(Turned::Crowded)?;
+        Ok(Guest { strangers: self, asking })
+    }
+
+    fn bodies(&self) -> MutexGuard<'_, Bodies> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A stranger's request while it is here.
 struct Guest<'a> {
     strangers: &'a Strangers,
-    network: IpAddr,
-    turns: Arc<Semaphore>,
+    asking: Asking<'a, IpAddr>,
 }
 
 impl Guest<'_> {
@@ -148,32 +126,14 @@ impl Guest<'_> {
 
     fn take_place(&self) -> (Place<'_>, oneshot::Receiver<()>) {
         let (go, gone) = oneshot::channel();
-        let mut inside = self.strangers.inside();
-        if inside.bodies.len() >= PLACES {
-            inside.make_room();
+        let mut bodies = self.strangers.bodies();
+        if bodies.places.len() >= PLACES {
+            bodies.make_room();
         }
-        inside.next += 1;
-        let number = inside.next;
-        inside.bodies.insert(number, (self.network, go));
+        bodies.next += 1;
+        let number = bodies.next;
+        bodies.places.insert(number, (*self.asking.who(), go));
         (Place { strangers: self.strangers, number }, gone)
-    }
-
-    async fn in_turn<T>(&self, work: impl Future<Output = T>) -> Result<T, Turned> {
-        let turns = async { (self.turns.acquire().await, self.strangers.turns.acquire().await) };
-        let _turns = timeout(PATIENCE, turns).await.map_err(|_| Turned::Crowded)?;
-        Ok(work.await)
-    }
-}
-
-impl Drop for Guest<'_> {
-    fn drop(&mut self) {
-        let mut inside = self.strangers.inside();
-        if let Some(network) = inside.networks.get_mut(&self.network) {
-            network.count -= 1;
-            if network.count == 0 {
-                inside.networks.remove(&self.network);
-            }
-        }
     }
 }
 
@@ -185,21 +145,21 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.strangers.inside().bodies.remove(&self.number);
+        self.strangers.bodies().places.remove(&self.number);
     }
 }
 
-impl Inside {
+impl Bodies {
     /// Sends away the oldest body of the network that sends the most.
     fn make_room(&mut self) {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        for (network, _) in self.bodies.values() {
+        for (network, _) in self.places.values() {
             *counts.entry(*network).or_default() += 1;
         }
         let most = counts.values().copied().max().unwrap_or(0);
-        let oldest = self.bodies.iter().find(|(_, (network, _))| counts.get(network) == Some(&most));
+        let oldest = self.places.iter().find(|(_, (network, _))| counts.get(network) == Some(&most));
         if let Some(number) = oldest.map(|(number, _)| *number)
-            && let Some((_, go)) = self.bodies.remove(&number)
+            && let Some((_, go)) = self.places.remove(&number)
         {
             // Whoever has gone already does not hear it.
             let _ = go.send(());
@@ -222,6 +182,7 @@ async fn whole(body: Body) -> Result<Vec<u8>, Turned> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn peer(from: &str) -> Peer {
         Peer { remote: from.parse().unwrap(), local: "10.0.0.1:8660".parse().unwrap(), is_tls: true }
@@ -248,29 +209,13 @@ mod tests {
         for oldest in crowd.drain(..9) {
             assert_eq!(oldest.await.unwrap(), Err(Turned::Crowded));
         }
-        assert_eq!(strangers.inside().bodies.len(), PLACES);
+        assert_eq!(strangers.bodies().places.len(), PLACES);
         for one in crowd.into_iter().chain([alone]) {
             assert!(!one.is_finished());
             one.abort();
             assert!(one.await.is_err());
         }
-        assert!(strangers.inside().networks.is_empty() && strangers.inside().bodies.is_empty());
-    }
-
-    #[tokio::test]
-    async fn one_network_takes_its_share_of_turns_and_leaves_the_others() {
-        let strangers = Arc::new(Strangers::new(4, 2));
-        let work = |from: &str| {
-            let (strangers, peer) = (Arc::clone(&strangers), peer(from));
-            tokio::spawn(async move { strangers.in_turn(&peer, std::future::pending::<()>()).await })
-        };
-        let busy: Vec<_> = (0..8).map(|_| work("10.9.0.9:9")).collect();
-        tokio::task::yield_now().await;
-        assert_eq!(strangers.in_turn(&peer("10.0.0.7:9"), async { 7 }).await, Ok(7));
-        assert_eq!(strangers.turns.available_permits(), 2);
-        for one in busy {
-            one.abort();
-        }
+        assert!(strangers.bodies().places.is_empty());
     }
 
     #[tokio::test]

@@ -31,7 +31,7 @@ use crate::{
         protocol::{Enrol, Enrolled, Envelopes, Reported, SignIn, Status},
         time::Nonce,
     },
-    web::{self, Peer, Strangers, Turned},
+    web::{self, Peer, Strangers, Turned, Turns},
 };
 use axum::{
     Json, Router,
@@ -57,6 +57,8 @@ const BODY_PAUSE: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// Requests of stations at a time, watches and sounds excepted. Each holds what it has read.
 const REQUESTS: usize = 512;
+/// And of one station: one that was stolen keeps no other from being heard.
+const OF_ONE: usize = 8;
 /// Requests of strangers at a time: stations about to sign in, and whoever else comes.
 const STRANGERS: usize = 64;
 /// And of one network: a whole county may come from one address.
@@ -175,7 +177,7 @@ struct Door {
 
 /// Serves stations.
 pub(super) fn router(office: Office) -> Router {
-    let turns = Arc::new(tokio::sync::Semaphore::new(REQUESTS));
+    let turns = Arc::new(Turns::<StationId>::new(REQUESTS, OF_ONE));
     let door = Door { office: office.clone(), strangers: Arc::new(Strangers::new(STRANGERS, SHARE)) };
     let quick = Router::new()
         .route("/v1/desired", get(desired))
@@ -212,12 +214,15 @@ async fn only_tls(request: Request, next: Next) -> Response {
     Refusal::new(StatusCode::FORBIDDEN, "请用 https 连接 use https").into_response()
 }
 
-/// Answers so many stations at a time; the others are told when to come back, before their bodies are read.
-async fn in_turn(State(turns): State<Arc<tokio::sync::Semaphore>>, request: Request, next: Next) -> Response {
-    match turns.try_acquire() {
-        Ok(_turn) => next.run(request).await,
-        Err(_) => Refusal::busy().into_response(),
-    }
+/// Answers so many stations at a time, in order. Who waits too long is told when to come back, before the body is read.
+async fn in_turn(
+    State(turns): State<Arc<Turns<StationId>>>,
+    Extension(member): Extension<Arc<Member>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let asking = turns.come(member.place.station.clone()).ok_or_else(Refusal::busy)?;
+    asking.in_turn(next.run(request)).await.ok_or_else(Refusal::busy)
 }
 
 /// Answers whoever comes, among strangers.

@@ -687,7 +687,13 @@ async fn what_stations_are_told_to_have_is_what_the_database_has_and_not_a_renew
 }
 
 /// Strangers of one kind who begin with something, dribble, and come again when they are sent away.
-fn crowd(address: SocketAddr, begin: &[u8], dribbles: bool, came: &Arc<AtomicUsize>) -> Vec<JoinHandle<()>> {
+fn crowd(
+    count: usize,
+    address: SocketAddr,
+    begin: &[u8],
+    dribbles: bool,
+    came: &Arc<AtomicUsize>,
+) -> Vec<JoinHandle<()>> {
     let one = |_| {
         let (begin, came) = (begin.to_vec(), Arc::clone(came));
         tokio::spawn(async move {
@@ -712,7 +718,17 @@ fn crowd(address: SocketAddr, begin: &[u8], dribbles: bool, came: &Arc<AtomicUsi
             }
         })
     };
-    (0..CROWD).map(one).collect()
+    (0..count).map(one).collect()
+}
+
+/// Waits until so many have come.
+async fn are_there(came: &AtomicUsize, count: usize) {
+    let are_there = async {
+        while came.load(Ordering::Relaxed) < count {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, are_there).await.expect("the crowd comes");
 }
 
 /// More strangers of one kind than there are turns for stations.
@@ -753,14 +769,9 @@ async fn strangers_who_dribble_keep_no_station_and_no_person_out() {
         (hello[..40].to_vec(), false),
         (hello, false),
     ] {
-        strangers.extend(crowd(town.address, &begin, dribbles, &came));
+        strangers.extend(crowd(CROWD, town.address, &begin, dribbles, &came));
     }
-    let are_there = async || {
-        while came.load(Ordering::Relaxed) < strangers.len() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, are_there()).await.expect("the crowd comes");
+    are_there(&came, strangers.len()).await;
 
     for turn in 1..=5 {
         // Over a line of its own each time, and with a session that was made among the strangers.
@@ -779,6 +790,36 @@ async fn strangers_who_dribble_keep_no_station_and_no_person_out() {
     assert_eq!(fresh.rows().await.unwrap(), 3);
     for stranger in strangers {
         stranger.abort();
+    }
+    town.end().await;
+}
+
+#[tokio::test]
+async fn a_station_that_dribbles_keeps_no_other_from_being_heard() {
+    let (fresh, town) = offices().await.remove(0);
+    let (_, stolen) = Station::joined("beizhuang", 1, &town).await;
+    let (station, token) = Station::joined("nanzhuang", 2, &town).await;
+    let host = format!("Host: {}\r\nAuthorization: Bearer {stolen}\r\nContent-Length: 4000\r\n", town.address);
+    let (came, mut crowds) = (Arc::new(AtomicUsize::new(0)), Vec::new());
+    for call in ["POST /v1/journal", "PUT /v1/reported"] {
+        let begin = format!("{call} HTTP/1.1\r\n{host}\r\n{{").into_bytes();
+        crowds.extend(crowd(CROWD / 2, town.address, &begin, true, &came));
+    }
+    are_there(&came, crowds.len()).await;
+    for turn in 1..=5 {
+        let report = serde_json::to_vec(&reported(turn)).unwrap();
+        assert_eq!(ask(&town, Method::PUT, "/v1/reported", &token, report).await.status(), StatusCode::NO_CONTENT);
+        let rows = batch(&station, "nanzhuang-0123456789abcdef", 3);
+        assert_eq!(ask(&town, Method::POST, "/v1/journal", &token, rows).await.status(), StatusCode::OK);
+        sleep(Duration::from_millis(500)).await;
+    }
+    // Its own turn comes after all that it has asked for.
+    let own = get(&town, "/v1/trust?from=0", &stolen).await;
+    assert_eq!(own.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(own.headers()[header::RETRY_AFTER].to_str().unwrap().parse::<u64>().unwrap() >= 2);
+    assert_eq!(fresh.rows().await.unwrap(), 3);
+    for dribbler in crowds {
+        dribbler.abort();
     }
     town.end().await;
 }
