@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{Said, Setup, Village, dalaba, said, wave::melody};
+use support::{Said, Setup, Village, dalaba, said, town::Town, wave::melody};
 
 /// A home without a sound server: nothing here sounds.
 fn home() -> Village {
@@ -37,6 +37,9 @@ fn wrong_usage_ends_with_two_and_says_how() {
         &["journal", "--on", "yesterday"],
         &["journal", "--on", "2026-01-01", "--from", "2026-01-01"],
         &["journal", "--key", "00"],
+        &["invite", "北庄村"],
+        &["invite", "--division", "330127104201"],
+        &["invite", "北庄村", "--division", "3301271042"],
     ] {
         let said = run(words);
         assert_eq!(said.code, 2, "{words:?}: {said:#?}");
@@ -259,4 +262,39 @@ fn what_is_not_audio_is_refused_with_a_sentence_and_what_is_has_its_facts() {
     let bad = village.home().join("audio/page.mp3");
     let both = run(&["ingest", "--json", bad.to_str().unwrap(), good]);
     assert_eq!((both.code, both.json().len()), (1, 1), "{both:#?}");
+}
+
+#[test]
+fn a_code_that_is_made_at_the_office_without_a_browser_lets_a_village_in() {
+    let town = Town::new();
+    let office_home = town.home();
+    let office_home = office_home.to_str().unwrap();
+    let invite = |more: &[&str]| run(&[&["invite", "北庄村", "--home", office_home, "--division"], more].concat());
+    let page = town.pages.json("/enrol").json();
+
+    let said = invite(&["330127104201"]).ok();
+    let words = page["words"].as_str().unwrap();
+    assert!(said.out.contains(words) && said.out.contains("北庄村  330127104201"), "{said:#?}");
+    let said = invite(&["330127104201", "--json"]).ok();
+    let [made] = &said.json()[..] else { panic!("{said:#?}") };
+    assert_eq!((made["words"]["zh"].as_str(), made["name"].as_str()), (Some(words), Some("北庄村")), "{made:#}");
+    let open = town.pages.json("/enrol").json()["open"].as_array().unwrap().clone();
+    let second = |code: &Value| code["expires"].as_str().unwrap().split('.').next().unwrap().to_owned();
+    assert!(open.len() == 2 && open.iter().any(|code| second(code) == second(made)), "{open:#?}");
+
+    let village = home();
+    let url = format!("https://{}", town.pages.address);
+    let enrolled = village.dalaba(["enrol", made["code"].as_str().unwrap(), "--office", &url, "--yes", "--json"]).ok();
+    assert_eq!(enrolled.json()[0]["words"]["zh"].as_str(), Some(words), "{enrolled:#?}");
+    let waiting = town.pages.json("/enrol").json()["waiting"].as_array().unwrap().clone();
+    assert!(waiting.len() == 1 && waiting[0]["name"] == "北庄村", "{waiting:#?}");
+    let records = town.pages.json("/records").json().to_string();
+    assert!(records.contains("made-code") && records.contains("local"), "{records}");
+
+    let outside = invite(&["330127105201"]);
+    assert!(outside.code == 1 && outside.out.is_empty() && outside.err.contains("不归本中心管"), "{outside:#?}");
+    let nowhere = village.home().to_str().unwrap();
+    let none = run(&["invite", "北庄村", "--division", "330127104201", "--home", nowhere]);
+    assert!(none.code == 1 && none.err.contains("没有设置好的中心"), "{none:#?}");
+    assert!(!village.home().join("office.db").exists(), "what only asks makes nothing");
 }

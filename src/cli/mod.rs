@@ -7,6 +7,7 @@ mod control;
 mod devices;
 mod enrol;
 mod ingest;
+mod invite;
 mod journal;
 mod office;
 mod plan;
@@ -81,6 +82,8 @@ enum Command {
     },
     /// 加入镇中心
     Enrol(enrol::Enrol),
+    /// 在镇中心为一个村生成入网码
+    Invite(invite::Invite),
     /// 播出记录
     Journal(journal::Args),
     /// 模拟许多站点：压测镇中心，或演示
@@ -135,6 +138,7 @@ async fn asynchronous(command: Command) -> anyhow::Result<u8> {
         Command::Volume(arguments) => control::volume(&arguments).await,
         Command::ConfirmClock(place) => control::post(&place, "/confirm-clock", serde_json::json!({})).await,
         Command::Enrol(arguments) => enrol::run(&arguments).await,
+        Command::Invite(arguments) => invite::run(arguments).await,
         Command::Journal(arguments) => journal::run(arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Office(arguments) => office::run(arguments).await,

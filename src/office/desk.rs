@@ -12,6 +12,7 @@ use super::{
     Office,
     campaign::{Campaign, CampaignId, Cannot, Checked, Standing, Step},
     compose::{self, ComposeError, Composition, Makeup, Out, Signing},
+    keys::KeysError,
     preview::{self, Coming, Ground, Preview, Seen},
     store::{Change, Deed, Filed, Station, StationState, StoreError, Version},
 };
@@ -52,6 +53,9 @@ pub enum DeskError {
     /// The tables did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It cannot be signed.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// It was broken off.
     #[error("操作没有做完；请再试一次")]
     Broken(#[from] tokio::task::JoinError),
@@ -67,6 +71,7 @@ impl DeskError {
             Self::Compose(_) => "the schedule of a campaign cannot be read; open it and put it right",
             Self::Store(StoreError::Full(_)) => "the disk of the database is full; make room and try again",
             Self::Store(_) => "the database did not take it; look at the office's log and try again",
+            Self::Keys(_) => "keys.json of this office is not the newest; copy it from the office's other computer",
             Self::Broken(_) => "it was broken off; try again",
         };
         Said::new(self.to_string(), en)
@@ -155,6 +160,16 @@ impl Desk {
         compose::source(&self.division)
     }
 
+    /// Returns everybody's makeup.
+    fn all(&self) -> Vec<(&Station, Place, Makeup)> {
+        let all = self.stations.iter().map(|station| {
+            let place = station.place(self.generation);
+            let makeup = compose::makeup(&self.out, &place, self.today);
+            (station, place, makeup)
+        });
+        all.collect()
+    }
+
     /// Returns whose makeup becomes another one, with it.
     fn touched(&self, after: &BTreeMap<CampaignId, Out>) -> Vec<(&Station, Place, Makeup)> {
         let touched = |station| {
@@ -196,12 +211,25 @@ fn composed(
 }
 
 impl Office {
-    /// What the composition needs. Within a change, ask after it has begun.
+    /// Begins a change in which something is signed: by the keys in force, which nobody renews before it ends. Another
+    /// process may have renewed them meanwhile.
+    pub(in crate::office) async fn change_to_sign(&self) -> Result<Change, DeskError> {
+        let mut change = self.store.change().await?;
+        self.keys.must_be(change.newest_root().await?)?;
+        Ok(change)
+    }
+
+    /// What the composition needs for every station. Within a change, ask after it has begun.
     async fn desk(&self) -> Result<Desk, DeskError> {
-        let about = self.store.about().await?;
-        let about = about.ok_or_else(|| DeskError::refused("本中心还没有设置", "this office has not been set up"))?;
         let mut stations = self.store.stations().await?;
         stations.retain(|station| station.state == StationState::Active);
+        self.desk_for(stations).await
+    }
+
+    /// The same for these alone: a county that is taken in one by one is not read anew for each.
+    async fn desk_for(&self, stations: Vec<Station>) -> Result<Desk, DeskError> {
+        let about = self.store.about().await?;
+        let about = about.ok_or_else(|| DeskError::refused("本中心还没有设置", "this office has not been set up"))?;
         let now = clock::wall();
         let today = self.zone.to_datetime(now).date();
         let out = self.store.out().await?;
@@ -260,7 +288,7 @@ impl Office {
         step: Step,
         written: Option<(Campaign, Option<u64>)>,
     ) -> Result<Filed, DeskError> {
-        let mut change = self.store.change().await?;
+        let mut change = self.change_to_sign().await?;
         let desk = self.desk().await?;
         let filed = self.store.campaign(id).await?;
         let (standing, newest) = self.after_step(&desk, id, filed.as_ref(), &step, written).await?;
@@ -374,32 +402,24 @@ impl Office {
 
     /// Composes the plan of a station that this change takes in or puts in another place.
     pub(in crate::office) async fn compose_for(&self, change: &mut Change, station: &Station) -> Result<(), DeskError> {
-        let desk = self.desk().await?;
-        let place = station.place(desk.generation);
-        let makeup = compose::makeup(&desk.out, &place, desk.today);
-        self.keep_plans(change, &desk, &desk.out, vec![(station, place, makeup)]).await
+        let desk = self.desk_for(vec![station.clone()]).await?;
+        self.keep_plans(change, &desk, &desk.out, desk.all()).await
     }
 
     /// Signs the plans again whose time runs out, and those that are not what the station should have, as when a campaign
     /// is over; returns how many.
     pub async fn renew_plans(&self) -> Result<usize, DeskError> {
         // First a look without the lock: mostly there is nothing to do.
-        if self.due_plans(&self.desk().await?).await?.is_empty() {
+        let due = self.due_plans(&self.desk().await?).await?;
+        if due.is_empty() {
             return Ok(0);
         }
-        let mut change = self.store.change().await?;
-        let desk = self.desk().await?;
+        let mut change = self.change_to_sign().await?;
+        let mut desk = self.desk().await?;
+        desk.stations.retain(|station| due.contains(&station.id));
         let due = self.due_plans(&desk).await?;
-        let touched: Vec<_> = desk
-            .stations
-            .iter()
-            .filter(|station| due.contains(&station.id))
-            .map(|station| {
-                let place = station.place(desk.generation);
-                let makeup = compose::makeup(&desk.out, &place, desk.today);
-                (station, place, makeup)
-            })
-            .collect();
+        desk.stations.retain(|station| due.contains(&station.id));
+        let touched = desk.all();
         let count = touched.len();
         if count > 0 {
             self.keep_plans(&mut change, &desk, &desk.out, touched).await?;

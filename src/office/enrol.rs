@@ -13,22 +13,25 @@
 use super::{
     Office,
     desk::DeskError,
-    store::{Asked, Asking, Change, Code, Deed, Station, StationState, StoreError},
+    store::{self, Asked, Asking, Change, Code, Deed, Station, StationState, Store, StoreError},
 };
 use crate::{
     clock,
     link::{
-        Division, Envelope, GroupName, Kind, Place, StationId,
+        Division, Envelope, GroupName, Kind, Pinned, Place, StationId,
         protocol::{Enrol, Enrolled, enrol_text},
+        words::Words,
     },
     text::{Said, hex, unhex},
+    web::network,
 };
 use ed25519_dalek::{Signature, VerifyingKey};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeSet, HashMap},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
@@ -88,40 +91,77 @@ fn known_by(code: &str) -> String {
     hex(&Sha256::digest(plain.as_bytes()))
 }
 
+/// What a village is told that is invited.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invited {
+    /// The code as it is read out. It is shown once and kept nowhere.
+    pub code: String,
+    /// From here on it lets nobody in.
+    pub expires: Timestamp,
+    /// Where the office's dates are.
+    pub zone: TimeZone,
+    /// What both sides compare.
+    pub words: Words,
+}
+
+/// Makes a code at the office in this home, whether its program runs or not.
+pub async fn invite(
+    home: &Path,
+    database: Option<&str>,
+    who: &str,
+    invitation: Invitation,
+) -> Result<Invited, EnrolError> {
+    let no_office =
+        || refused("这个文件夹里没有设置好的中心；请用 --home 写明", "no office was set up here; say where by --home");
+    if database.is_none() && !home.join(store::FILE).is_file() {
+        return Err(no_office());
+    }
+    let store = Store::open(database, home).await?;
+    let about = store.about().await?.ok_or_else(no_office)?;
+    let (_, root) = store.roots_after(0).await?.pop().ok_or_else(no_office)?;
+    let root = Pinned::first(root.as_bytes()).map_err(|why| StoreError::Unreadable(why.said().zh))?;
+    let (code, expires) = make_code(&store, who, invitation).await?;
+    Ok(Invited { code, expires, zone: about.time_zone()?, words: root.words() })
+}
+
+async fn make_code(store: &Store, who: &str, invitation: Invitation) -> Result<(String, Timestamp), EnrolError> {
+    let Invitation { division, name, uses, automatic } = invitation;
+    let name = name.trim().to_owned();
+    if !name.is_empty() && !is_name(&name) || name.is_empty() && uses == 1 && !automatic {
+        return Err(refused("请写 1 到 64 个字的站点名称", "give the station a name of 1 to 64 characters"));
+    }
+    if !(1..=MOST_USES).contains(&uses) {
+        return Err(refused("一个入网码最多入网 100000 个站点", "one code lets in at most 100,000 stations"));
+    }
+    must_be_ours(store, &division).await?;
+    let mut bytes = [0; LENGTH];
+    getrandom::fill(&mut bytes)?;
+    let code: String = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    let expires = crate::trust::plus(clock::wall(), LIVES);
+    let about = if name.is_empty() { division.to_string() } else { name.clone() };
+    let kept = Code { hash: known_by(&code), division, name, made_by: who.to_owned(), expires, uses, automatic };
+    let mut change = store.change().await?;
+    change.code(&kept).await?;
+    change.commit(who, Deed::MadeCode, &about, &uses.to_string()).await?;
+    let (first, second) = code.split_at(LENGTH / 2);
+    Ok((format!("{first}-{second}"), expires))
+}
+
+async fn must_be_ours(store: &Store, division: &Division) -> Result<(), EnrolError> {
+    let about = store.about().await?;
+    if about.is_some_and(|about| about.division.contains(division)) {
+        return Ok(());
+    }
+    Err(refused(
+        "这个区划不归本中心管；请填写本级或下级的区划代码",
+        "this division is not this office's; give its own code or one below it",
+    ))
+}
+
 impl Office {
     /// Makes a code, and returns it as it is read out: `ABCD-EFGH`. It is shown once and kept nowhere.
     pub async fn make_code(&self, who: &str, invitation: Invitation) -> Result<(String, Timestamp), EnrolError> {
-        let Invitation { division, name, uses, automatic } = invitation;
-        let name = name.trim().to_owned();
-        if !name.is_empty() && !is_name(&name) || name.is_empty() && uses == 1 && !automatic {
-            return Err(refused("请写 1 到 64 个字的站点名称", "give the station a name of 1 to 64 characters"));
-        }
-        if !(1..=MOST_USES).contains(&uses) {
-            return Err(refused("一个入网码最多入网 100000 个站点", "one code lets in at most 100,000 stations"));
-        }
-        self.must_be_ours(&division).await?;
-        let mut bytes = [0; LENGTH];
-        getrandom::fill(&mut bytes)?;
-        let code: String = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
-        let expires = crate::trust::plus(clock::wall(), LIVES);
-        let about = if name.is_empty() { division.to_string() } else { name.clone() };
-        let kept = Code { hash: known_by(&code), division, name, made_by: who.to_owned(), expires, uses, automatic };
-        let mut change = self.store.change().await?;
-        change.code(&kept).await?;
-        change.commit(who, Deed::MadeCode, &about, &uses.to_string()).await?;
-        let (first, second) = code.split_at(LENGTH / 2);
-        Ok((format!("{first}-{second}"), expires))
-    }
-
-    async fn must_be_ours(&self, division: &Division) -> Result<(), EnrolError> {
-        let about = self.store.about().await?;
-        if about.is_some_and(|about| about.division.contains(division)) {
-            return Ok(());
-        }
-        Err(refused(
-            "这个区划不归本中心管；请填写本级或下级的区划代码",
-            "this division is not this office's; give its own code or one below it",
-        ))
+        make_code(&self.store, who, invitation).await
     }
 
     /// Takes the asking of a station.
@@ -170,7 +210,7 @@ impl Office {
 
     /// A clerk agrees: the station that asked is taken in, or another machine takes its place.
     pub async fn confirm(&self, who: &str, id: &StationId) -> Result<(), EnrolError> {
-        let mut change = self.store.change().await?;
+        let mut change = self.change_to_sign().await?;
         let station = change.station(id).await?.ok_or_else(unknown)?;
         let key = match (station.state, &station.next_key) {
             (_, Some(key)) => key.clone(),
@@ -228,8 +268,8 @@ impl Office {
         if groups.len() > MOST_GROUPS {
             return Err(refused("一个站点最多属于 64 个分组", "a station is in at most 64 groups"));
         }
-        self.must_be_ours(division).await?;
-        let mut change = self.store.change().await?;
+        must_be_ours(&self.store, division).await?;
+        let mut change = self.change_to_sign().await?;
         let station = change.station(id).await?.ok_or_else(unknown)?;
         if station.state != StationState::Active {
             return Err(refused("站点还没有入网，或已停用", "the station has not been taken in, or no longer is"));
@@ -297,17 +337,6 @@ struct Wrong {
     by: HashMap<IpAddr, (u32, i64)>,
     together: i64,
     since: i64,
-}
-
-/// Whoever has one address of a network of IPv6 has all of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let bits = address.to_bits() >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from_bits(bits))
-        }
-        address => address,
-    }
 }
 
 impl Guesses {

@@ -339,6 +339,18 @@ impl Keys {
         }
     }
 
+    /// Makes sure, within a change, that these keys are those of the root in force, whose version it is; reads the file again
+    /// where they fell behind.
+    pub(in crate::office) fn must_be(&self, version: u64) -> Result<(), KeysError> {
+        if version > self.root().root().version {
+            self.swap(read(&self.file)?.into());
+        }
+        match self.root().root().version == version {
+            true => Ok(()),
+            false => Err(KeysError::Old { file: self.file.clone() }),
+        }
+    }
+
     /// Makes new keys of these kinds, which take the place of those in force, and revokes the old ones. Everything that is
     /// signed for stations is signed again.
     pub async fn renew(

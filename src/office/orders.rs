@@ -316,7 +316,7 @@ impl Office {
         }
         let all_clear = draft.all_clear.map(serde_json::to_string).transpose();
         let all_clear = super::store::read(all_clear)?;
-        let mut change = self.store.change().await?;
+        let mut change = self.change_to_sign().await?;
         // Under the lock of the change: keys are renewed in changes too.
         let signer = if draft.is_emergency { self.keys.emergency() } else { self.keys.content() };
         let now = clock::wall();

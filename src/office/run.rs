@@ -199,8 +199,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
             let blobs = Blobs::open(options.blobs.as_deref(), &home)?;
             let office = Office::open(&home, store, blobs, people, &about).await?;
             println!("{}  {}  核对词：{}", about.name, about.division, office.keys.words().said(Default::default()));
-            let pages = pages::router(office.clone(), guard, code);
-            let _ = show.send_replace(health().merge(wire::router(office.clone())).merge(pages));
+            let _ = show.send_replace(open(&office, guard, code));
             office.live(stopped).await
         }
         None => Ok(()),
@@ -230,6 +229,11 @@ pub async fn copy(home: &Path, database: Option<&str>, to: &str) -> Result<i64, 
         Store::in_folder(folder).await?
     };
     Ok(from.copy_to(&to).await?)
+}
+
+/// Everything that an office answers which was set up.
+pub(super) fn open(office: &Office, guard: Guard, code: Arc<Code>) -> Router {
+    health().merge(wire::router(office.clone())).merge(pages::router(office.clone(), guard, code))
 }
 
 /// `GET /healthz`: the program answers.

@@ -1,9 +1,10 @@
 //! Connections: thousands of them, each a station's watch, and few of people.
 //!
-//! What has not sent a whole request holds no place: headers are in within five seconds, and where every place is taken
-//! the oldest connection without a request goes. Handshakes wait for their turn, so that ten thousand stations that come
-//! back at once are served one after the other rather than all too late. A connection whose other end has not
-//! acknowledged anything for a minute is closed by the system: a line that was cut without a word is noticed there.
+//! Who has not said who they are holds no place: headers are in within five seconds, and where every place is taken the
+//! oldest connection of a stranger goes. Handshakes wait for their turn, so that ten thousand stations that come back at
+//! once are served one after the other rather than all too late; a turn begins when the first word is whole, and whoever
+//! then lets the office wait does so without it. A connection whose other end has not acknowledged anything for a minute is
+//! closed by the system: a line that was cut without a word is noticed there.
 //!
 //! Not here: what is asked ([`super::wire`], `pages`).
 
@@ -28,6 +29,7 @@ use tokio::{
     task::AbortHandle,
     time::timeout,
 };
+use tokio_rustls::server::TlsStream;
 use tower_service::Service as _;
 
 /// Headers later than this are not coming; the same for a handshake whose turn it is.
@@ -36,6 +38,8 @@ const HEADERS: Duration = Duration::from_secs(5);
 const TURN: Duration = Duration::from_secs(60);
 /// Handshakes at a time.
 const HANDSHAKES: usize = 64;
+/// As long as a line may be over which a handshake is done within its turn.
+const OWN_TURN: Duration = Duration::from_millis(250);
 /// Connections at a time, where the system allows as many.
 const CONNECTIONS: usize = 50_000;
 /// Places that only this very machine may take, so that no crowd shuts its own people out.
@@ -64,8 +68,8 @@ pub(super) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub(super) struct Line {
     task: OnceLock<AbortHandle>,
-    /// It has sent a whole request.
-    asked: AtomicBool,
+    /// Whoever is at the other end has said who they are.
+    known: AtomicBool,
     number: u64,
     crowd: Arc<Mutex<Crowd>>,
 }
@@ -78,9 +82,10 @@ impl Line {
         }
     }
 
-    fn asked(&self) {
-        if !self.asked.swap(true, Relaxed) {
-            lock(&self.crowd).quiet.remove(&self.number);
+    /// A station or a person is at the other end.
+    pub(super) fn is_known(&self) {
+        if !self.known.swap(true, Relaxed) {
+            lock(&self.crowd).strangers.remove(&self.number);
         }
     }
 }
@@ -89,7 +94,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         let mut crowd = lock(&self.crowd);
         crowd.open -= 1;
-        crowd.quiet.remove(&self.number);
+        crowd.strangers.remove(&self.number);
     }
 }
 
@@ -98,8 +103,8 @@ impl Drop for Line {
 struct Crowd {
     open: usize,
     next: u64,
-    /// Who has not asked anything yet, the oldest first.
-    quiet: BTreeMap<u64, AbortHandle>,
+    /// Who has not said who they are, the oldest first.
+    strangers: BTreeMap<u64, AbortHandle>,
 }
 
 fn lock(crowd: &Mutex<Crowd>) -> MutexGuard<'_, Crowd> {
@@ -136,11 +141,11 @@ pub(super) async fn serve(
         here.open += 1;
         here.next += 1;
         let number = here.next;
-        let line = Line { task: OnceLock::new(), asked: AtomicBool::new(false), number, crowd: Arc::clone(&crowd) };
+        let line = Line { task: OnceLock::new(), known: AtomicBool::new(false), number, crowd: Arc::clone(&crowd) };
         let line = Arc::new(line);
         let shared = (routers.clone(), stop.clone(), Arc::clone(&line));
         let task = tokio::spawn(connected(stream, peer, tls.clone(), Arc::clone(&handshakes), shared)).abort_handle();
-        here.quiet.insert(number, task.clone());
+        here.strangers.insert(number, task.clone());
         let _ = line.task.set(task);
         drop(here);
     }
@@ -153,9 +158,9 @@ pub(super) async fn serve(
     .await;
 }
 
-/// Sends away the oldest connection that has not asked anything.
+/// Sends away the oldest connection of a stranger.
 fn make_room(crowd: &mut Crowd) -> bool {
-    let Some((_, oldest)) = crowd.quiet.pop_first() else { return false };
+    let Some((_, oldest)) = crowd.strangers.pop_first() else { return false };
     oldest.abort();
     true
 }
@@ -198,12 +203,22 @@ async fn connected(stream: TcpStream, peer: Peer, tls: Tls, handshakes: Arc<Sema
     if first[0] != HANDSHAKE {
         return answer(stream, peer, shared).await;
     }
-    let Ok(Ok(turn)) = timeout(TURN, handshakes.acquire_owned()).await else { return };
-    let shaken = timeout(HEADERS, tls.accept(stream)).await;
-    drop(turn);
-    if let Ok(Ok(stream)) = shaken {
-        // On the heap by itself: what the handshake needed is not kept for the life of a watch.
+    // Each on the heap by itself: what the handshake needed is not kept for the life of a watch.
+    if let Some(stream) = Box::pin(shaken(stream, tls, handshakes)).await {
         Box::pin(answer(stream, Peer { is_tls: true, ..peer }, shared)).await;
+    }
+}
+
+/// Shakes hands, when it is their turn.
+async fn shaken(stream: TcpStream, tls: Tls, handshakes: Arc<Semaphore>) -> Option<TlsStream<TcpStream>> {
+    let heard = timeout(HEADERS, tls.hear(stream)).await.ok()?.ok()?;
+    let turn = timeout(TURN, handshakes.acquire_owned()).await.ok()?.ok()?;
+    let mut shaking = std::pin::pin!(timeout(HEADERS, heard.answer()));
+    let within = timeout(OWN_TURN, shaking.as_mut()).await;
+    drop(turn);
+    match within {
+        Ok(shaken) => shaken.ok()?.ok(),
+        Err(_) => shaking.await.ok()?.ok(),
     }
 }
 
@@ -213,7 +228,6 @@ async fn answer(
     (routers, mut stop, line): Shared,
 ) {
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        line.asked();
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(Arc::clone(&line));
         let mut router = routers.borrow().clone();

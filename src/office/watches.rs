@@ -12,7 +12,7 @@
 use super::{
     keys::{Keys, KeysError},
     server::Line,
-    store::{Station, StationState, Store, StoreError},
+    store::{InForce, Station, StationState, Store, StoreError},
 };
 use crate::{
     clock,
@@ -153,6 +153,11 @@ impl Watches {
         self.inside().presence.get(station)?.presence.last_heard()
     }
 
+    /// Returns a station that may speak, as far as this process knows it.
+    pub(super) fn known(&self, id: &StationId) -> Option<Arc<Member>> {
+        self.inside().members.get(id).map(Arc::clone)
+    }
+
     /// Returns a station that may speak.
     pub(super) async fn member(
         &self,
@@ -160,8 +165,8 @@ impl Watches {
         store: &Store,
         keys: &Keys,
     ) -> Result<Option<Arc<Member>>, StoreError> {
-        if let Some(member) = self.inside().members.get(id) {
-            return Ok(Some(Arc::clone(member)));
+        if let Some(member) = self.known(id) {
+            return Ok(Some(member));
         }
         // It may have been taken in within the last second.
         let Some(station) = store.station(id).await?.filter(|station| station.state == StationState::Active) else {
@@ -243,24 +248,24 @@ impl Watches {
         Ok(())
     }
 
-    /// Looks once what is new, and hands it out.
+    /// Looks once what is new, and hands it out: up to one revision, under the root and generation that held with it. What
+    /// changed meanwhile is the next look's, or a station would hear of one with the other's number.
     pub(super) async fn hand_out(&self, store: &Store, keys: &Keys) -> Result<(), KeysError> {
         let (before, first) = {
             let inside = self.inside();
             (inside.revision, inside.root == 0)
         };
-        let revision = store.revision().await?;
+        let Some(InForce { revision, generation, root }) = store.in_force().await? else { return Ok(()) };
         if revision == before && !first {
             return Ok(());
         }
         keys.follow(store).await?;
-        let (root, generation) = (keys.root().root().version, keys.generation());
         let now = clock::wall();
         // Commands first: somebody may be waiting for an alarm.
         let commands = store.open_commands(before, now).await?;
         let commands: Vec<_> = commands.iter().map(|command| live(command.issued())).collect();
         self.inside().commands(&commands, now);
-        let stations = store.stations_changed_after(before).await?;
+        let stations = store.stations_changed(before, revision).await?;
         let mut inside = self.inside();
         if inside.root != root {
             inside.root = root;
@@ -381,15 +386,17 @@ impl Inside {
                 watch.line.hang_up();
             }
         }
-        if before.is_none_or(|before| before.desired() != desired) {
+        if before.as_ref().is_none_or(|before| before.desired() != desired) {
             self.tell(&station.id, &rendered(&WatchEvent::Revision { desired }));
-            // A place may bring it among those that a command is meant for.
-            let meant: Vec<_> = self.live.iter().map(Arc::clone).collect();
+            // A place may bring it among those that a command is meant for. What it was meant for before, it was told.
+            let Some(member) = self.members.get(&station.id).map(Arc::clone) else { return };
+            let is_new = |live: &&Arc<Live>| {
+                let includes = |member: &Arc<Member>| live.issued.targets.include(&member.place);
+                includes(&member) && !before.as_ref().is_some_and(includes)
+            };
+            let meant: Vec<_> = self.live.iter().filter(is_new).map(Arc::clone).collect();
             for live in meant {
-                let is_meant = |one: &Arc<Member>| live.issued.targets.include(&one.place);
-                if self.members.get(&station.id).is_some_and(is_meant) {
-                    self.tell(&station.id, &live.event);
-                }
+                self.tell(&station.id, &live.event);
             }
         }
     }

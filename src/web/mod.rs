@@ -1,5 +1,6 @@
-//! What every page server here shares: the accept loop with its limits, TLS, the guard before every handler, people and
-//! sessions, languages, one handler for page and JSON, what stands around a page, signing in, looking after people.
+//! What every page server here shares: the accept loop with its limits, TLS, turns for strangers, the guard before every
+//! handler, people and sessions, languages, one handler for page and JSON, how texts stand in a page and what stands around
+//! it, signing in, looking after people.
 //!
 //! Not here: pages and what they are about ([`crate::panel`], [`crate::office`]).
 
@@ -11,10 +12,13 @@ mod frame;
 mod guard;
 mod language;
 mod people;
+mod plain;
 mod serve;
 pub(crate) mod sign_in;
 mod site;
+mod strangers;
 mod tls;
+mod turns;
 pub(crate) mod upload;
 mod words;
 
@@ -28,9 +32,13 @@ pub use guard::{Guard, HasToken, guard};
 pub use language::{COOKIE as LANGUAGE, cookie, language};
 pub(crate) use people::forms as people_forms;
 pub use people::{PASSWORD, People, Refused, Role};
+pub(crate) use plain::Plain;
+pub(crate) use serve::network;
 pub use serve::{Peer, serve};
 pub(crate) use site::{Site, identify, missing, need};
+pub(crate) use strangers::{Strangers, Turned};
 pub use tls::Tls;
+pub(crate) use turns::Turns;
 #[cfg(test)]
 pub(crate) use words::compare as compare_words;
 pub(crate) use words::{SiteWords, Texts, Words as SharedWords, fill, read as read_words};

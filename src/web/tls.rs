@@ -5,11 +5,12 @@ use rcgen::{CertificateParams, KeyPair};
 use std::{fs, io, path::Path, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{
-    TlsAcceptor,
+    LazyConfigAcceptor, StartHandshake, TlsAcceptor,
     rustls::{
         ServerConfig,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        server::Acceptor,
     },
     server::TlsStream,
 };
@@ -48,6 +49,22 @@ impl Tls {
     /// Shakes hands.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.0.accept(stream).await
+    }
+
+    /// Waits for the first word of a handshake, and returns what answers it.
+    pub(crate) async fn hear(&self, stream: TcpStream) -> io::Result<Heard> {
+        let heard = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        Ok(Heard(heard, Arc::clone(self.0.config())))
+    }
+}
+
+/// A handshake whose first word is whole.
+pub(crate) struct Heard(StartHandshake<TcpStream>, Arc<ServerConfig>);
+
+impl Heard {
+    /// Answers, and waits for the rest.
+    pub(crate) async fn answer(self) -> io::Result<TlsStream<TcpStream>> {
+        self.0.into_stream(self.1).await
     }
 }
 

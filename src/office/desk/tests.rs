@@ -9,7 +9,8 @@ use crate::{
             Content,
             tests::{SCHEDULE, campaign},
         },
-        keys::Keys,
+        keys::{Keys, Renewal},
+        orders::Terms,
         store::{About, Store, tests::engines},
     },
     web::People,
@@ -304,6 +305,51 @@ async fn a_station_that_is_taken_in_or_moved_gets_what_is_out_there() {
             change.commit("王芳", Deed::Placed, name, "").await.unwrap();
             assert_eq!(town.schedules(name).await.len(), expected, "{name}");
         }
+    }
+}
+
+#[tokio::test]
+async fn taking_one_village_in_asks_nothing_about_the_others() {
+    for (town, _kept) in towns().await {
+        let office = &town.offices[0];
+        let it = Campaign { targets: targets(json!({ "groups": ["沿河"] })), ..campaign("fanzha", SCHEDULE) };
+        office.write_campaign("王芳", it, None).await.unwrap();
+        office.publish("王芳", &id("fanzha")).await.unwrap();
+        let mut tx = office.store.begin().await.unwrap();
+        // Whoever reads this row cannot go on.
+        sqlx::query("UPDATE station SET groups = '[' WHERE id = 'nanzhuang'").execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut comes = office.store.station(&station("shangshan")).await.unwrap().unwrap();
+        comes.groups = serde_json::from_value(json!(["沿河"])).unwrap();
+        let mut change = office.store.change().await.unwrap();
+        office.compose_for(&mut change, &comes).await.unwrap();
+        change.commit("王芳", Deed::Placed, "shangshan", "").await.unwrap();
+        assert_eq!(town.schedules("shangshan").await, ["fanzha"]);
+    }
+}
+
+#[tokio::test]
+async fn a_process_whose_keys_were_renewed_elsewhere_signs_nothing_before_it_has_the_new_ones() {
+    for (town, _kept) in towns().await {
+        let one = &town.offices[0];
+        let home = tempfile::tempdir().unwrap();
+        let bring = || std::fs::copy(one.home.join("keys.json"), home.path().join("keys.json")).unwrap();
+        bring();
+        let keys = Arc::new(Keys::open(home.path(), &one.store).await.unwrap());
+        let two = office(one.store.clone(), keys, home.path()).await;
+        one.write_campaign("王芳", campaign("fanzha", SCHEDULE), None).await.unwrap();
+        one.publish("王芳", &id("fanzha")).await.unwrap();
+        one.keys.renew(&one.store, &[Renewal::Content].into(), "王芳", clock::wall()).await.unwrap();
+        let before = one.store.revision().await.unwrap();
+        let withdrawn = two.withdraw("李明", &id("fanzha")).await;
+        assert!(matches!(withdrawn, Err(DeskError::Keys(KeysError::Old { .. }))), "{withdrawn:?}");
+        let terms = Terms { targets: targets(json!({ "stations": ["beizhuang"] })), ..Terms::default() };
+        let ordered = two.issue_report("李明", terms).await;
+        assert!(matches!(ordered, Err(DeskError::Keys(KeysError::Old { .. }))), "{ordered:?}");
+        assert_eq!(one.store.revision().await.unwrap(), before);
+        bring();
+        two.withdraw("李明", &id("fanzha")).await.unwrap();
+        town.must_hold(&mut BTreeMap::new()).await;
     }
 }
 

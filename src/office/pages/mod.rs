@@ -27,18 +27,19 @@ mod words;
 
 use super::{
     Office,
+    server::Line,
     store::{About, StoreError},
 };
 use crate::{
     clock,
     text::Language,
-    web::{self, Asked, Code, Guard, People, Problem, Role, Site, people_forms, sign_in},
+    web::{self, Asked, Code, Guard, People, Problem, Role, Site, Strangers, Turned, people_forms, sign_in},
 };
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Extension, Request, State},
     http::StatusCode,
-    middleware,
+    middleware::{self, Next},
     response::Response,
     routing::{get, post},
 };
@@ -55,6 +56,9 @@ const BODY_PAUSE: Duration = Duration::from_secs(10);
 /// What is not answered by then is given up; live updates and uploads excepted.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// Requests at a time of people who have not signed in, and of one network.
+const STRANGERS: usize = 32;
+const SHARE: usize = 8;
 /// Uploads at a time: each is decoded by a child of its own.
 const UPLOADS: usize = 3;
 
@@ -67,6 +71,7 @@ pub(super) struct Pages {
     reports: stations::Reports,
     /// A turn for each that sends files.
     uploads: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
 }
 
 impl Pages {
@@ -95,7 +100,8 @@ impl From<StoreError> for Problem {
 pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
     web::upload::sweep(&office.home.join("upload"));
     let uploads = Arc::new(Semaphore::new(UPLOADS));
-    let pages = Pages { office, code, reports: stations::Reports::default(), uploads };
+    let strangers = Arc::new(Strangers::new(STRANGERS, SHARE));
+    let pages = Pages { office, code, reports: stations::Reports::default(), uploads, strangers };
     // Whoever comes; a handler that shows more than a form says to whom.
     let anybody = Router::new()
         .route("/first-run", get(first_run::page::<Pages>).post(first_run::finish::<Pages>))
@@ -171,9 +177,38 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .merge(uploads)
         .fallback(web::missing)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .layer(middleware::from_fn_with_state(pages.clone(), apart))
         .layer(middleware::from_fn_with_state(pages.clone(), web::identify::<Pages>))
         .layer(middleware::from_fn_with_state(guard, web::guard))
         .with_state(pages)
+}
+
+/// Lets people pass who have signed in, and the others in their own turns.
+async fn apart(
+    State(pages): State<Pages>,
+    Extension(line): Extension<Arc<Line>>,
+    asked: Asked,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if asked.who.is_some() {
+        line.is_known();
+        return Ok(next.run(request).await);
+    }
+    pages.strangers.admit(&asked.peer, request, next).await.map_err(|turned| {
+        let said = match turned {
+            Turned::Crowded => {
+                ("现在打开的人太多；请过几秒再试", "too many people at once; try again in a few seconds")
+            }
+            Turned::TooLong => {
+                ("提交的内容太大；请缩短后再提交", "what was sent is too large; shorten it and send it again")
+            }
+            Turned::TooSlow | Turned::Broken => {
+                ("提交的内容没有传完；请再试一次", "what was sent broke off; try again")
+            }
+        };
+        Problem { status: turned.status(), said: asked.pick(said.0, said.1).to_owned() }
+    })
 }
 
 impl Site for Pages {

@@ -32,7 +32,7 @@ pub(super) fn desk(error: &DeskError, language: Language) -> Problem {
         DeskError::Findings(findings) => Problem::bad(format!("{said} {}", remarks(findings, language).join("；"))),
         DeskError::Refused(_) | DeskError::Compose(_) => Problem::bad(said),
         DeskError::Cannot(_) => Problem::refused(said),
-        DeskError::Store(_) | DeskError::Broken(_) => {
+        DeskError::Store(_) | DeskError::Keys(_) | DeskError::Broken(_) => {
             tracing::error!(?error, "the desk failed");
             Problem { status: StatusCode::SERVICE_UNAVAILABLE, said }
         }

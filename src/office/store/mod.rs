@@ -33,7 +33,7 @@ pub use journal::Held;
 pub use presence::{Refusal, Saying};
 pub(in crate::office) use stations::read;
 pub use stations::{Station, StationState};
-pub use trust::About;
+pub use trust::{About, InForce};
 
 use crate::clock;
 use sqlx::{
@@ -91,6 +91,9 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// The name of the file in the office's home.
+pub(in crate::office) const FILE: &str = "office.db";
+
 /// Which engine keeps the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -125,7 +128,7 @@ impl Store {
 
     /// Opens `office.db` in `folder`, or makes it.
     pub async fn in_folder(folder: &Path) -> Result<Self, StoreError> {
-        let file = folder.join("office.db");
+        let file = folder.join(FILE);
         // In an address, what is no plain character of a path is written as its bytes.
         let bytes = file.to_string_lossy().into_owned().into_bytes();
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:\\".contains(byte);

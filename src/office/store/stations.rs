@@ -127,15 +127,15 @@ pub(super) async fn one(tx: &mut Transaction<'static, Any>, id: &StationId) -> R
 impl Store {
     /// Returns every station, by id.
     pub async fn stations(&self) -> Result<Vec<Station>, StoreError> {
-        self.stations_changed_after(-1).await
+        self.stations_changed(-1, i64::MAX).await
     }
 
-    /// Returns the stations about which something changed after a revision of the office, by id. A station that merely
-    /// asked has not changed anything yet: its revision is 0.
-    pub async fn stations_changed_after(&self, revision: i64) -> Result<Vec<Station>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM station WHERE wants > $1 ORDER BY id");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(revision).fetch_all(self.reads()).await?;
-        rows.iter().map(station).collect()
+    /// Returns the stations about which something last changed after a revision of the office and up to another, by id. A
+    /// station that merely asked has not changed anything yet: its revision is 0.
+    pub async fn stations_changed(&self, after: i64, until: i64) -> Result<Vec<Station>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM station WHERE wants > $1 AND wants <= $2 ORDER BY id");
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(after).bind(until);
+        query.fetch_all(self.reads()).await?.iter().map(station).collect()
     }
 
     /// Returns one station.

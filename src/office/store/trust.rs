@@ -7,6 +7,17 @@ use jiff::tz::TimeZone;
 /// As many stations as are signed for at a time.
 const PAGE: i64 = 100;
 
+/// What holds at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InForce {
+    /// The last change's.
+    pub revision: i64,
+    /// The root's.
+    pub generation: u64,
+    /// The version of the root.
+    pub root: u64,
+}
+
 /// The one row of the office.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
@@ -43,6 +54,17 @@ impl Store {
     pub async fn revision(&self) -> Result<i64, StoreError> {
         let revision = sqlx::query_scalar("SELECT revision FROM office WHERE id = 1");
         Ok(revision.fetch_optional(self.reads()).await?.unwrap_or(0))
+    }
+
+    /// Returns what is in force; none before the office was set up.
+    pub async fn in_force(&self) -> Result<Option<InForce>, StoreError> {
+        let sql = "SELECT revision, generation, (SELECT coalesce(max(version), 0) FROM root) FROM office WHERE id = 1";
+        let row: Option<(i64, i64, i64)> = sqlx::query_as(sql).fetch_optional(self.reads()).await?;
+        Ok(row.map(|(revision, generation, root)| InForce {
+            revision,
+            generation: generation.unsigned_abs(),
+            root: root.unsigned_abs(),
+        }))
     }
 
     /// Sets the office up under its first root, in one change; none where it was set up already. Nothing is durable before

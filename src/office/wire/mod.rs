@@ -1,8 +1,9 @@
 //! What stations ask, by the table in [`crate::link::protocol`].
 //!
 //! A handler extracts, asks and answers; what is believed is decided in [`crate::link`], what is kept by [`super::store`].
-//! Whoever has no token of a station that was taken in gets no further than a nonce. Bodies have limits before they are
-//! read and after they are unpacked; where too much is asked at once, the answer is when to come back.
+//! Whoever has no token of a station that was taken in gets no further than a nonce, in places and turns apart from those
+//! of stations. Bodies have limits before they are read and after they are unpacked; where too much is asked at once, the
+//! answer is when to come back.
 //!
 //! Not here: pages, connections ([`super::server`]).
 
@@ -17,6 +18,7 @@ use super::{
     enrol::EnrolError,
     intake::IntakeError,
     scribe::ScribeError,
+    server::Line,
     sessions::{SignInError, Token},
     store::{Saying, StoreError},
     watches::Member,
@@ -29,7 +31,7 @@ use crate::{
         protocol::{Enrol, Enrolled, Envelopes, Reported, SignIn, Status},
         time::Nonce,
     },
-    web::{self, Peer},
+    web::{self, Peer, Strangers, Turned, Turns},
 };
 use axum::{
     Json, Router,
@@ -53,8 +55,14 @@ const REPORT: usize = 256 << 10;
 const BODY_PAUSE: Duration = Duration::from_secs(10);
 /// What is not answered by then is given up; watches and sounds excepted.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Requests at a time, watches and sounds excepted. Each holds what it has read.
+/// Requests of stations at a time, watches and sounds excepted. Each holds what it has read.
 const REQUESTS: usize = 512;
+/// And of one station: one that was stolen keeps no other from being heard.
+const OF_ONE: usize = 8;
+/// Requests of strangers at a time: stations about to sign in, and whoever else comes.
+const STRANGERS: usize = 64;
+/// And of one network: a whole county may come from one address.
+const SHARE: usize = 32;
 /// Reasons and documents that one report may bring.
 const REJECTED: usize = 64;
 /// As many roots as one answer holds.
@@ -148,29 +156,50 @@ impl From<SignInError> for Refusal {
     }
 }
 
+impl From<Turned> for Refusal {
+    fn from(turned: Turned) -> Self {
+        let said = match turned {
+            Turned::Crowded => return Self::busy(),
+            Turned::TooLong => "提交的内容太大 what was sent is too large",
+            Turned::TooSlow => "提交的内容没有按时到达 what was to be sent did not come in time",
+            Turned::Broken => "提交的内容没有传完 what was sent broke off",
+        };
+        Self::new(turned.status(), said)
+    }
+}
+
+/// Tells stations from strangers.
+#[derive(Debug, Clone)]
+struct Door {
+    office: Office,
+    strangers: Arc<Strangers>,
+}
+
 /// Serves stations.
 pub(super) fn router(office: Office) -> Router {
+    let turns = Arc::new(Turns::<StationId>::new(REQUESTS, OF_ONE));
+    let door = Door { office: office.clone(), strangers: Arc::new(Strangers::new(STRANGERS, SHARE)) };
     let quick = Router::new()
         .route("/v1/desired", get(desired))
         .route("/v1/trust", get(trust))
         .route("/v1/reported", put(reported).layer(DefaultBodyLimit::max(REPORT)))
         .route("/v1/journal", post(journal::journal).layer(DefaultBodyLimit::max(journal::PACKED)))
         .route("/v1/commands/{id}/status", post(status))
-        .route("/v1/time", get(time));
+        .route("/v1/time", get(time))
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .route_layer(middleware::from_fn_with_state(turns, in_turn));
     let long = Router::new().route("/v1/watch", get(watch::watch)).route("/v1/blobs/{sha256}", get(blobs::blob));
     let known =
-        |router: Router<Office>| router.route_layer(middleware::from_fn_with_state(office.clone(), only_stations));
+        |router: Router<Office>| router.route_layer(middleware::from_fn_with_state(door.clone(), only_stations));
     let strangers = Router::new()
         .route("/v1/hello", get(hello))
         .route("/v1/session", post(session))
-        .route("/v1/enrol", post(enrol));
-    let turns = Arc::new(tokio::sync::Semaphore::new(REQUESTS));
+        .route("/v1/enrol", post(enrol))
+        .route_layer(middleware::from_fn_with_state(door.clone(), strangers));
     known(quick)
         .merge(strangers)
-        .layer(DefaultBodyLimit::max(BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER))
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
-        .layer(middleware::from_fn_with_state(turns, in_turn))
         .merge(known(long))
         .layer(middleware::from_fn(only_tls))
         .with_state(office)
@@ -185,34 +214,59 @@ async fn only_tls(request: Request, next: Next) -> Response {
     Refusal::new(StatusCode::FORBIDDEN, "请用 https 连接 use https").into_response()
 }
 
-/// Answers so many at a time; the others are told when to come back, before their bodies are read.
-async fn in_turn(State(turns): State<Arc<tokio::sync::Semaphore>>, request: Request, next: Next) -> Response {
-    match turns.try_acquire() {
-        Ok(_turn) => next.run(request).await,
-        Err(_) => Refusal::busy().into_response(),
-    }
+/// Answers so many stations at a time, in order. Who waits too long is told when to come back, before the body is read.
+async fn in_turn(
+    State(turns): State<Arc<Turns<StationId>>>,
+    Extension(member): Extension<Arc<Member>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let asking = turns.come(member.place.station.clone()).ok_or_else(Refusal::busy)?;
+    asking.in_turn(next.run(request)).await.ok_or_else(Refusal::busy)
+}
+
+/// Answers whoever comes, among strangers.
+async fn strangers(
+    State(door): State<Door>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    Ok(door.strangers.admit(&peer, request, next).await?)
 }
 
 /// Lets those pass who hold the token of a station that was taken in.
-async fn only_stations(State(office): State<Office>, mut request: Request, next: Next) -> Response {
-    match caller(&office, request.headers()).await {
-        Ok(member) => {
-            request.extensions_mut().insert(member);
-            next.run(request).await
-        }
-        Err(refusal) => refusal.into_response(),
-    }
+async fn only_stations(
+    State(door): State<Door>,
+    Extension(peer): Extension<Peer>,
+    Extension(line): Extension<Arc<Line>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let member = door.caller(&peer, request.headers()).await?;
+    line.is_known();
+    request.extensions_mut().insert(member);
+    Ok(next.run(request).await)
 }
 
-async fn caller(office: &Office, headers: &HeaderMap) -> Result<Arc<Member>, Refusal> {
-    let unknown = || Refusal::new(StatusCode::UNAUTHORIZED, "请先登录 sign in first");
-    let now = clock::wall();
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let token = bearer.and_then(Token::read).ok_or_else(unknown)?;
-    let member = office.watches.member(&token.station, &office.store, &office.keys).await?;
-    let member = member.filter(|member| token.holds(&office.keys, &member.place.key, now)).ok_or_else(unknown)?;
-    office.watches.heard_now(&token.station, now);
-    Ok(member)
+impl Door {
+    async fn caller(&self, peer: &Peer, headers: &HeaderMap) -> Result<Arc<Member>, Refusal> {
+        let unknown = || Refusal::new(StatusCode::UNAUTHORIZED, "请先登录 sign in first");
+        let (office, now) = (&self.office, clock::wall());
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let token = bearer.and_then(Token::read).ok_or_else(unknown)?;
+        let member = match office.watches.known(&token.station) {
+            Some(member) => Some(member),
+            // It may have been taken in within the last second; whoever makes a name up waits among strangers.
+            None => {
+                let member = office.watches.member(&token.station, &office.store, &office.keys);
+                self.strangers.in_turn(peer, member).await??
+            }
+        };
+        let member = member.filter(|member| token.holds(&office.keys, &member.place.key, now)).ok_or_else(unknown)?;
+        office.watches.heard_now(&token.station, now);
+        Ok(member)
+    }
 }
 
 /// Reads a body of JSON; unknown fields are passed over.

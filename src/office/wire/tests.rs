@@ -17,6 +17,7 @@ use crate::{
         enrol::Invitation,
         keys::{Keys, Renewal},
         orders::Terms,
+        run,
         scribe::keep_presence,
         server,
         store::{
@@ -25,15 +26,30 @@ use crate::{
         },
     },
     text::hex,
-    web::{People, Tls},
+    web::{Code, Guard, People, Role, Tls},
 };
 use axum::http::StatusCode;
 use ed25519_dalek::{Signer as _, SigningKey};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 /// What has not come by then is not coming.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,7 +81,8 @@ impl Process {
         let listener = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let (_router, routers) = watch::channel(super::router(office.clone()));
+        let guard = Guard { token: "token".into(), hosts: Arc::default() };
+        let (_router, routers) = watch::channel(run::open(&office, guard, Arc::new(Code::new().unwrap())));
         let mut running = vec![tokio::spawn(server::serve(listener, tls, routers, stopped.clone()))];
         let presence = keep_presence(office.store.clone(), office.watches.clone(), node.to_owned(), stopped.clone());
         running.push(tokio::spawn(presence));
@@ -98,18 +115,21 @@ impl Process {
 
 /// A client that trusts the certificate of this home.
 fn client(home: &Path, address: SocketAddr) -> reqwest::Client {
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(trusting(home)).no_proxy();
+    builder.timeout(Duration::from_secs(60)).resolve("localhost", address).build().unwrap()
+}
+
+fn trusting(home: &Path) -> tokio_rustls::rustls::ClientConfig {
     let certificate = std::fs::read(home.join("page-cert.pem")).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let mut roots = tokio_rustls::rustls::RootCertStore::empty();
     use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
     roots.add(CertificateDer::from_pem_slice(&certificate).unwrap()).unwrap();
-    let tls = tokio_rustls::rustls::ClientConfig::builder_with_provider(provider)
+    tokio_rustls::rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(Duration::from_secs(60));
-    builder.resolve("localhost", address).build().unwrap()
+        .with_no_client_auth()
 }
 
 /// Sets an office up in a store.
@@ -613,6 +633,195 @@ async fn a_command_is_handed_out_at_once_and_again_until_it_is_on_the_stations_d
         while ours.next().await.is_some() {}
         town.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_command_is_said_again_to_whom_another_place_brings_it_and_to_nobody_else() {
+    for (_fresh, town) in offices().await {
+        let (one, token) = Station::joined("beizhuang", 1, &town).await;
+        let (two, others) = Station::joined("nanzhuang", 2, &town).await;
+        let put = async |station: &Station, name: &str, code: &str| {
+            town.office.put("王芳", &station.id, name, &division(code), &Default::default()).await.unwrap();
+        };
+        put(&two, "南庄", "330127104202").await;
+        let (mut ours, mut theirs) = (Watch::open(&town, &token).await, Watch::open(&town, &others).await);
+        let targets = Targets { divisions: [division("330127104202")].into(), ..Targets::default() };
+        let long = Some(SignedDuration::from_mins(10));
+        let for_there = Terms { targets, lives: long, ..Terms::default() };
+        let first = town.office.issue_report("王芳", for_there).await.unwrap();
+        assert_eq!(theirs.command().await, Some(first));
+        // Another name is another revision, and the same place.
+        put(&two, "南庄村", "330127104202").await;
+        let second = town.office.issue_report("王芳", for_one(&two.id)).await.unwrap();
+        assert_eq!(theirs.command().await, Some(second), "what it was told is not said again");
+        put(&one, "北庄", "330127104202").await;
+        assert_eq!(ours.command().await, Some(first), "a station that comes to be among them hears it");
+        town.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_stations_are_told_to_have_is_what_the_database_has_and_not_a_renewal_that_it_lost() {
+    let [fresh, _] = engines().await;
+    found(&fresh).await;
+    let town = Process::start(fresh.again().await, fresh.folder.path(), "one").await;
+    let (station, token) = Station::joined("beizhuang", 1, &town).await;
+    let generation = town.office.keys.generation();
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["office.db", "office.db-wal"] {
+        std::fs::copy(fresh.folder.path().join(file), copy.path().join(file)).unwrap();
+    }
+    let mut watch = Watch::open(&town, &token).await;
+    assert!(matches!(watch.next().await, Some(WatchEvent::Hello { .. })));
+    // The keys in memory run ahead of the database, as they do between the two halves of a renewal.
+    let elsewhere = Store::in_folder(copy.path()).await.unwrap();
+    town.office.keys.renew(&elsewhere, &[Renewal::Generation].into(), "王芳", clock::wall()).await.unwrap();
+    assert!(town.office.keys.generation() > generation);
+    let mut change = town.office.store.change().await.unwrap();
+    change.rename(&station.id, "北庄二村").await.unwrap();
+    let revision = change.commit("王芳", Deed::Placed, "beizhuang", "").await.unwrap().unsigned_abs();
+    let told = watch.next().await;
+    let Some(WatchEvent::Revision { desired }) = told else { panic!("{told:?}") };
+    assert_eq!((desired.generation, desired.revision), (generation, revision));
+    town.end().await;
+}
+
+/// Strangers of one kind who begin with something, dribble, and come again when they are sent away.
+fn crowd(
+    count: usize,
+    address: SocketAddr,
+    begin: &[u8],
+    dribbles: bool,
+    came: &Arc<AtomicUsize>,
+) -> Vec<JoinHandle<()>> {
+    let one = |_| {
+        let (begin, came) = (begin.to_vec(), Arc::clone(came));
+        tokio::spawn(async move {
+            loop {
+                if let Ok(mut stream) = TcpStream::connect(address).await {
+                    let _ = stream.write_all(&begin).await;
+                    came.fetch_add(1, Ordering::Relaxed);
+                    let (mut from, mut to) = stream.split();
+                    let dribble = async {
+                        while dribbles && to.write_all(b" ").await.is_ok() {
+                            sleep(Duration::from_millis(500)).await;
+                        }
+                        std::future::pending::<()>().await;
+                    };
+                    let sent_away = async { while from.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
+                    tokio::select! {
+                        () = dribble => {}
+                        () = sent_away => {}
+                    }
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+        })
+    };
+    (0..count).map(one).collect()
+}
+
+/// Waits until so many have come.
+async fn are_there(came: &AtomicUsize, count: usize) {
+    let are_there = async {
+        while came.load(Ordering::Relaxed) < count {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, are_there).await.expect("the crowd comes");
+}
+
+/// More strangers of one kind than there are turns for stations.
+const CROWD: usize = 600;
+
+#[tokio::test]
+async fn strangers_who_dribble_keep_no_station_and_no_person_out() {
+    const PASSWORD: &str = "春天的大喇叭2026";
+    let (fresh, town) = offices().await.remove(0);
+    let (station, token) = Station::joined("beizhuang", 1, &town).await;
+    town.office.people.add("王芳", PASSWORD, Role::Admin, true).await.unwrap();
+    let signs_in = async || {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("name", "王芳"), ("password", PASSWORD)])
+            .finish();
+        let request = town.http.post(town.url("/sign-in")).header(header::ORIGIN, town.url("")).body(form);
+        let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let answer = request.header(header::ACCEPT, "application/json").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned()
+    };
+    let cookie = signs_in().await;
+    let mut watch = Watch::open(&town, &token).await;
+    assert!(matches!(watch.next().await, Some(WatchEvent::Hello { .. })));
+
+    let mut hello = Vec::new();
+    let config = Arc::new(trusting(fresh.folder.path()));
+    let name = "localhost".try_into().unwrap();
+    let mut shaking = tokio_rustls::rustls::ClientConnection::new(config, name).unwrap();
+    shaking.write_tls(&mut hello).unwrap();
+    let host = format!("Host: {0}\r\nOrigin: http://{0}\r\nContent-Length: 4000\r\n", town.address);
+    let posts = |path: &str| format!("POST {path} HTTP/1.1\r\n{host}\r\n{{").into_bytes();
+    let (came, mut strangers) = (Arc::new(AtomicUsize::new(0)), Vec::new());
+    for (begin, dribbles) in [
+        (posts("/v1/session"), true),
+        (posts("/v1/enrol"), true),
+        (posts("/sign-in"), true),
+        (hello[..40].to_vec(), false),
+        (hello, false),
+    ] {
+        strangers.extend(crowd(CROWD, town.address, &begin, dribbles, &came));
+    }
+    are_there(&came, strangers.len()).await;
+
+    for turn in 1..=5 {
+        // Over a line of its own each time, and with a session that was made among the strangers.
+        let token = station.sign_in(&town).await.unwrap();
+        let report = serde_json::to_vec(&reported(turn)).unwrap();
+        assert_eq!(ask(&town, Method::PUT, "/v1/reported", &token, report).await.status(), StatusCode::NO_CONTENT);
+        let rows = batch(&station, "beizhuang-0123456789abcdef", 3);
+        assert_eq!(ask(&town, Method::POST, "/v1/journal", &token, rows).await.status(), StatusCode::OK);
+        let command = town.office.issue_report("王芳", for_one(&station.id)).await.unwrap();
+        assert_eq!(watch.command().await, Some(command));
+        let page = town.http.get(town.url("/")).header(header::COOKIE, &cookie).send().await.unwrap();
+        assert_eq!(page.status(), StatusCode::OK);
+        signs_in().await;
+        sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(fresh.rows().await.unwrap(), 3);
+    for stranger in strangers {
+        stranger.abort();
+    }
+    town.end().await;
+}
+
+#[tokio::test]
+async fn a_station_that_dribbles_keeps_no_other_from_being_heard() {
+    let (fresh, town) = offices().await.remove(0);
+    let (_, stolen) = Station::joined("beizhuang", 1, &town).await;
+    let (station, token) = Station::joined("nanzhuang", 2, &town).await;
+    let host = format!("Host: {}\r\nAuthorization: Bearer {stolen}\r\nContent-Length: 4000\r\n", town.address);
+    let (came, mut crowds) = (Arc::new(AtomicUsize::new(0)), Vec::new());
+    for call in ["POST /v1/journal", "PUT /v1/reported"] {
+        let begin = format!("{call} HTTP/1.1\r\n{host}\r\n{{").into_bytes();
+        crowds.extend(crowd(CROWD / 2, town.address, &begin, true, &came));
+    }
+    are_there(&came, crowds.len()).await;
+    for turn in 1..=5 {
+        let report = serde_json::to_vec(&reported(turn)).unwrap();
+        assert_eq!(ask(&town, Method::PUT, "/v1/reported", &token, report).await.status(), StatusCode::NO_CONTENT);
+        let rows = batch(&station, "nanzhuang-0123456789abcdef", 3);
+        assert_eq!(ask(&town, Method::POST, "/v1/journal", &token, rows).await.status(), StatusCode::OK);
+        sleep(Duration::from_millis(500)).await;
+    }
+    // Its own turn comes after all that it has asked for.
+    let own = get(&town, "/v1/trust?from=0", &stolen).await;
+    assert_eq!(own.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(own.headers()[header::RETRY_AFTER].to_str().unwrap().parse::<u64>().unwrap() >= 2);
+    assert_eq!(fresh.rows().await.unwrap(), 3);
+    for dribbler in crowds {
+        dribbler.abort();
+    }
+    town.end().await;
 }
 
 #[tokio::test]
