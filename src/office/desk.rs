@@ -372,12 +372,19 @@ impl Office {
         Ok(change.keep_plans(&tokio::task::spawn_blocking(sign).await??).await?)
     }
 
-    /// Composes the plan of a station that this change takes in or puts in another place.
-    pub(in crate::office) async fn compose_for(&self, change: &mut Change, station: &Station) -> Result<(), DeskError> {
+    /// Composes the plans of stations that this change takes in or puts in another place.
+    pub(in crate::office) async fn compose_for(
+        &self,
+        change: &mut Change,
+        stations: &[Station],
+    ) -> Result<(), DeskError> {
         let desk = self.desk().await?;
-        let place = station.place(desk.generation);
-        let makeup = compose::makeup(&desk.out, &place, desk.today);
-        self.keep_plans(change, &desk, &desk.out, vec![(station, place, makeup)]).await
+        let work = stations.iter().map(|station| {
+            let place = station.place(desk.generation);
+            let makeup = compose::makeup(&desk.out, &place, desk.today);
+            (station, place, makeup)
+        });
+        self.keep_plans(change, &desk, &desk.out, work.collect()).await
     }
 
     /// Signs the plans again whose time runs out, and those that are not what the station should have, as when a campaign
