@@ -1,11 +1,12 @@
 //! What every page server here shares: the accept loop with its limits, TLS, the guard before every handler, people and
-//! sessions, languages, one handler for page and JSON, what stands around a page, signing in, looking after people.
+//! sessions, languages, one handler for page and JSON, what stands around a page, its live parts, signing in, looking after people.
 //!
 //! Not here: pages and what they are about ([`crate::panel`], [`crate::office`]).
 
 mod answer;
 mod code;
 mod editor;
+mod feed;
 mod file;
 mod frame;
 mod guard;
@@ -22,12 +23,13 @@ pub(crate) use answer::session;
 pub use answer::{Asked, Input, Problem, Who, go_to, session_cookie};
 pub(crate) use code::{Code, admit, code as first_run_code, lead};
 pub(crate) use editor::{Parts, press};
+pub(crate) use feed::Feeds;
 pub(crate) use file::{attachment, body, nameless, no_room};
 pub(crate) use frame::{Frame, asset, done, html, live, print, query, style, ticked};
 pub use guard::{Guard, HasToken, guard};
 pub use language::{COOKIE as LANGUAGE, cookie, language};
 pub(crate) use people::forms as people_forms;
-pub use people::{PASSWORD, People, Refused, Role};
+pub use people::{PASSWORD, People, Refused, Role, SessionId};
 pub use serve::{Peer, serve};
 pub(crate) use site::{Site, identify, missing, need};
 pub use tls::Tls;

@@ -14,6 +14,7 @@ pub(in crate::office) mod first_run;
 mod frame;
 mod groups;
 mod journal;
+mod keys;
 mod orders;
 mod people;
 mod records;
@@ -23,6 +24,7 @@ mod sounds;
 mod station;
 mod stations;
 mod targets;
+mod volume;
 mod words;
 
 use super::{
@@ -55,6 +57,8 @@ const BODY_PAUSE: Duration = Duration::from_secs(10);
 /// What is not answered by then is given up; live updates and uploads excepted.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// People who look at live pages at a time.
+const LOOKERS: usize = 200;
 /// Uploads at a time: each is decoded by a child of its own.
 const UPLOADS: usize = 3;
 
@@ -64,7 +68,9 @@ pub(super) struct Pages {
     office: Office,
     /// Lets the network reach the first run.
     code: Arc<Code>,
-    reports: stations::Reports,
+    town: stations::Town,
+    /// What changes while people look.
+    feeds: web::Feeds,
     /// A turn for each that sends files.
     uploads: Arc<Semaphore>,
 }
@@ -76,6 +82,19 @@ impl Pages {
             let said = "还没有做首次设置；请先打开 /first-run the first run is to be done first, at /first-run";
             Problem { status: StatusCode::CONFLICT, said: said.into() }
         })
+    }
+
+    /// Answers with what changes on a page while somebody looks at it.
+    fn follow<Made>(
+        &self,
+        asked: &Asked,
+        name: String,
+        make: impl Fn() -> Made + Send + 'static,
+    ) -> Result<Response, Problem>
+    where
+        Made: Future<Output = Option<(String, Duration)>> + Send,
+    {
+        self.feeds.follow(asked, &self.office.people, name, make)
     }
 
     fn times(&self, language: Language) -> Times {
@@ -95,7 +114,8 @@ impl From<StoreError> for Problem {
 pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
     web::upload::sweep(&office.home.join("upload"));
     let uploads = Arc::new(Semaphore::new(UPLOADS));
-    let pages = Pages { office, code, reports: stations::Reports::default(), uploads };
+    let (town, feeds) = (stations::Town::default(), web::Feeds::new(LOOKERS));
+    let pages = Pages { office, code, town, feeds, uploads };
     // Whoever comes; a handler that shows more than a form says to whom.
     let anybody = Router::new()
         .route("/first-run", get(first_run::page::<Pages>).post(first_run::finish::<Pages>))
@@ -136,7 +156,12 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/campaigns/new", get(campaigns::create))
         .route("/campaigns/{id}/edit", get(campaigns::edit))
         .route("/campaigns/{id}/step", post(campaigns::take_step))
-        .route("/roll-call", post(orders::call));
+        .route("/roll-call", post(orders::call))
+        .route("/play", get(orders::play).post(orders::give_play))
+        .route("/play/look", post(orders::look_play))
+        .route("/volume", get(volume::page).post(volume::set))
+        .route("/volume/look", post(volume::look))
+        .route("/orders/{id}/stop", post(orders::stop));
     let admins = Router::new()
         .route("/stations/{id}/revoke", post(station::revoke))
         .route("/stations/{id}/journal", post(station::agree))
@@ -144,8 +169,10 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/emergency/look", post(orders::look))
         .route("/drill", get(orders::drill).post(orders::give_drill))
         .route("/drill/look", post(orders::look_drill))
-        .route("/orders/{id}/stop", post(orders::stop))
         .route("/orders/{id}/all-clear", post(orders::all_clear))
+        .route("/keys", get(keys::page))
+        .route("/keys/look", get(keys::look))
+        .route("/keys/renew", post(keys::renew))
         .route("/people", get(people::page).post(people_forms::add::<Pages>))
         .route("/people/role", post(people_forms::role::<Pages>))
         .route("/people/password", post(people_forms::reset::<Pages>))
@@ -158,6 +185,8 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
     // Live states go on as long as somebody looks.
     let live = Router::new()
+        .route("/events", get(stations::events))
+        .route("/campaigns/{id}/events", get(campaigns::events))
         .route("/orders/{id}/events", get(orders::events))
         .route_layer(middleware::from_fn(|request, next| web::need(Role::Viewer, request, next)));
     // A file may take longer than a page, and be larger than a form.
