@@ -11,6 +11,7 @@ mod file;
 mod frame;
 mod guard;
 mod language;
+pub(crate) mod openapi;
 mod people;
 mod serve;
 pub(crate) mod sign_in;

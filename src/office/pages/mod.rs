@@ -15,6 +15,7 @@ mod frame;
 mod groups;
 mod journal;
 mod keys;
+mod openapi;
 mod orders;
 mod people;
 mod records;
@@ -123,6 +124,7 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/sign-in", get(sign_in::page::<Pages>).post(sign_in::sign_in::<Pages>))
         .route("/sign-out", post(sign_in::sign_out::<Pages>))
         .route("/language", post(sign_in::language))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/style.css", get(web::style))
         .route("/live.js", get(web::live))
         .route("/print.js", get(web::print));

@@ -185,6 +185,11 @@ impl Show {
     }
 }
 
+/// What can be asked to be shown.
+pub(super) fn shows() -> [&'static str; 7] {
+    Show::ALL.map(Show::key)
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, Serialize)]
 struct Filter {
