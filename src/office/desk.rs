@@ -400,9 +400,13 @@ impl Office {
         Ok(change.keep_plans(&tokio::task::spawn_blocking(sign).await??).await?)
     }
 
-    /// Composes the plan of a station that this change takes in or puts in another place.
-    pub(in crate::office) async fn compose_for(&self, change: &mut Change, station: &Station) -> Result<(), DeskError> {
-        let desk = self.desk_for(vec![station.clone()]).await?;
+    /// Composes the plans of stations that this change takes in or puts in another place.
+    pub(in crate::office) async fn compose_for(
+        &self,
+        change: &mut Change,
+        stations: &[Station],
+    ) -> Result<(), DeskError> {
+        let desk = self.desk_for(stations.to_vec()).await?;
         self.keep_plans(change, &desk, &desk.out, desk.all()).await
     }
 

@@ -291,11 +291,51 @@ impl Office {
         Ok(())
     }
 
+    /// Puts stations into a group, or takes them out of it: all of them with their plans in one change, so that nobody is
+    /// half-way there. Returns how many were not as they should be before.
+    pub async fn regroup(
+        &self,
+        who: &str,
+        stations: &BTreeSet<StationId>,
+        group: &GroupName,
+        is_in: bool,
+    ) -> Result<usize, EnrolError> {
+        let mut change = self.store.change().await?;
+        let mut moved = Vec::new();
+        for id in stations {
+            let station = change.station(id).await?.ok_or_else(unknown)?;
+            let mut groups = station.groups.clone();
+            let differs = if is_in { groups.insert(group.clone()) } else { groups.remove(group) };
+            if station.state != StationState::Active || !differs {
+                continue;
+            }
+            if groups.len() > MOST_GROUPS {
+                return Err(EnrolError::Refused(Said::new(
+                    format!("“{}”已在 64 个分组里，这是上限；没有改动任何村", station.name),
+                    format!("“{}” is in 64 groups already, the most there can be; nothing was changed", station.name),
+                )));
+            }
+            let place = Place { groups: groups.clone(), ..self.place_of(&station, change.revision) };
+            let envelope = self.sign_place(&place)?;
+            change.place(&place, &envelope).await?;
+            moved.push(Station { groups, ..station });
+        }
+        if moved.is_empty() {
+            return Ok(0);
+        }
+        self.compose_for(&mut change, &moved).await?;
+        let names: Vec<_> = moved.iter().map(|station| station.name.as_str()).collect();
+        let detail = format!("{}“{group}”：{}", if is_in { "放进" } else { "拿出" }, names.join("、"));
+        change.commit(who, Deed::Placed, "", &detail).await?;
+        self.watches.hint();
+        Ok(moved.len())
+    }
+
     /// Another place is another plan, in the same change: nobody is ever left with the plan of where it was.
     async fn compose_for_place(&self, change: &mut Change, station: &Station, place: &Place) -> Result<(), EnrolError> {
         let Place { key, division, groups, .. } = place.clone();
         let station = Station { key, division, groups, state: StationState::Active, ..station.clone() };
-        Ok(self.compose_for(change, &station).await?)
+        Ok(self.compose_for(change, &[station]).await?)
     }
 
     fn place_of(&self, station: &Station, revision: i64) -> Place {

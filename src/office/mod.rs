@@ -23,6 +23,7 @@ mod scribe;
 mod server;
 mod sessions;
 pub mod store;
+pub mod trusted;
 pub mod watches;
 mod wire;
 

@@ -61,6 +61,8 @@ const BODY_PAUSE: Duration = Duration::from_secs(10);
 /// What is not answered by then is given up; live updates and uploads excepted.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// People who look at live pages at a time.
+const LOOKERS: usize = 64;
 /// Uploads at a time: each is decoded by a child of its own.
 const UPLOADS: usize = 3;
 
@@ -83,6 +85,8 @@ pub struct Panel {
     writing: Arc<Mutex<()>>,
     /// One test tone at a time.
     tone: Arc<Mutex<()>>,
+    /// What changes while people look.
+    feeds: web::Feeds,
 }
 
 /// Serves the pages on `listener` for ever.
@@ -124,6 +128,7 @@ pub async fn serve(listener: TcpListener, daemon: Handle, control: Control, home
         writing: Arc::default(),
         shelf: Arc::default(),
         tone: Arc::default(),
+        feeds: web::Feeds::new(LOOKERS),
         aside: Default::default(),
         checks: Default::default(),
         waves: Default::default(),

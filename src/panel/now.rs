@@ -20,18 +20,11 @@ use crate::{
     web::{Asked, Input, Problem, Role},
 };
 use askama::Template;
-use axum::{
-    extract::State,
-    response::{
-        IntoResponse, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
-};
+use axum::{extract::State, response::Response};
 use jiff::{SignedDuration, Timestamp, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use std::{sync::Arc, time::Duration};
 
 /// Texts of this page.
 #[derive(Debug, Deserialize)]
@@ -263,30 +256,18 @@ pub(super) async fn events(State(panel): State<Panel>, asked: Asked) -> Result<R
     if !may_look(&asked) {
         return Ok(crate::web::sign_in::first(&asked));
     }
-    let (send, receive) = tokio::sync::mpsc::channel::<String>(1);
     let language = asked.language;
-    tokio::spawn(async move {
-        let words = &words::Words::of(language).now;
-        let mut last = String::new();
-        while let Ok(seen) = panel.daemon.snapshot().await {
+    let (feeds, people) = (panel.feeds.clone(), Arc::clone(&panel.people));
+    feeds.follow(&asked, &people, format!("now {}", language.tag()), move || {
+        let daemon = panel.daemon.clone();
+        async move {
+            let words = &words::Words::of(language).now;
+            let seen = daemon.snapshot().await.ok()?;
             let view = View::of(&seen, language).await;
-            let text = Live { words, language, view: &view }.render().unwrap_or_default();
-            if text != last {
-                // Nobody looks any more.
-                if send.send(text.clone()).await.is_err() {
-                    return;
-                }
-                last = text;
-            }
-            let pause = if view.playing.is_empty() { LOOK.1 } else { LOOK.0 };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = send.closed() => return,
-            }
+            let text = Live { words, language, view: &view }.render().ok()?;
+            Some((text, if view.playing.is_empty() { LOOK.1 } else { LOOK.0 }))
         }
-    });
-    let stream = ReceiverStream::new(receive).map(|text| Ok::<_, Infallible>(Event::default().data(text)));
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
+    })
 }
 
 /// `POST /stop`: 停播, for whoever sits at the machine too, signed in or not.

@@ -5,71 +5,25 @@
 use crate::{
     config::{Kind, Screen},
     outcome::Outcome,
-    text::Language,
-    web::{PASSWORD, Role},
+    web::openapi::{
+        ADMIN, ANYBODY, EVENTS, Given, HTML, In, OPERATOR, Route, VIEWER, XLSX, answer, document, get, post,
+    },
 };
-use axum::{
-    http::header,
-    response::{IntoResponse, Response},
-};
-use serde_json::{Map, Value, json};
+use axum::response::Response;
+use serde_json::{Value, json};
 use std::sync::LazyLock;
 
-/// Where a value stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum In {
-    Path,
-    Query,
-    Body,
-}
-
-/// One address and method.
-struct Route {
-    method: &'static str,
-    path: &'static str,
-    who: &'static str,
-    summary: &'static str,
-    /// Name, place, what it may be (see [`schema`]), and whether it must be there.
-    values: &'static [(&'static str, In, &'static str, bool)],
-    /// Of the answer to a program.
-    kind: &'static str,
-}
-
-const JSON: &str = "application/json";
-const ANYBODY: &str = "anybody";
 const HERE: &str = "anybody at the machine itself, a viewer from elsewhere";
-const VIEWER: &str = "viewer";
-const OPERATOR: &str = "operator";
-const ADMIN: &str = "administrator";
 const NEW: &str = "whoever is at the machine or has its code, while nobody was added";
 const SCREEN: &str = "whoever the station file lets see the screen";
-const HTML: &str = "text/html";
-const DAYS: &[(&str, In, &str, bool)] = &[("from", In::Query, "date", false), ("until", In::Query, "date", false)];
-const PATH: &[(&str, In, &str, bool)] = &[("path", In::Path, "string", true)];
-const NAME: &[(&str, In, &str, bool)] = &[("name", In::Path, "string", true)];
-
-const fn get(path: &'static str, who: &'static str, summary: &'static str) -> Route {
-    Route { method: "get", path, who, summary, values: &[], kind: JSON }
-}
-
-const fn post(path: &'static str, who: &'static str, summary: &'static str) -> Route {
-    Route { method: "post", path, who, summary, values: &[], kind: JSON }
-}
-
-impl Route {
-    const fn with(self, values: &'static [(&'static str, In, &'static str, bool)]) -> Self {
-        Self { values, ..self }
-    }
-
-    const fn giving(self, kind: &'static str) -> Self {
-        Self { kind, ..self }
-    }
-}
+const DAYS: &[Given] = &[("from", In::Query, "date", false), ("until", In::Query, "date", false)];
+const PATH: &[Given] = &[("path", In::Path, "string", true)];
+const NAME: &[Given] = &[("name", In::Path, "string", true)];
 
 /// Every address.
 const ROUTES: &[Route] = &[
     get("/", HERE, "The station now: what plays, what is next, today, faults."),
-    get("/events", HERE, "The live part of the first page, whenever it changes.").giving("text/event-stream"),
+    get("/events", HERE, "The live part of the first page, whenever it changes.").giving(EVENTS),
     post("/stop", HERE, "Silence at once, until released or for 30 minutes."),
     post("/release", OPERATOR, "Ends a stop."),
     post("/hush", OPERATOR, "Silence until a time; 24 hours at most.").with(&[
@@ -114,7 +68,7 @@ const ROUTES: &[Route] = &[
         .with(&[("output", In::Body, "output", true)])
         .giving(HTML),
     get("/screen", SCREEN, "What a screen beside the loudspeaker shows."),
-    get("/screen/events", SCREEN, "The same, whenever it changes.").giving("text/event-stream"),
+    get("/screen/events", SCREEN, "The same, whenever it changes.").giving(EVENTS),
     get("/password", VIEWER, "The page for one's own password."),
     post("/password", VIEWER, "Another password for oneself.").with(&[
         ("old", In::Body, "string", true),
@@ -213,9 +167,7 @@ const ROUTES: &[Route] = &[
         false,
     )]),
     get("/journal.csv", VIEWER, "The entries with their proof.").with(DAYS).giving("text/csv"),
-    get("/journal.xlsx", VIEWER, "The entries and their totals as a workbook.")
-        .with(DAYS)
-        .giving("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+    get("/journal.xlsx", VIEWER, "The entries and their totals as a workbook.").with(DAYS).giving(XLSX),
     get("/settings", ADMIN, "The station file, people, devices."),
     post("/settings/station", ADMIN, "Name and kind.")
         .with(&[("name", In::Body, "string", true), ("kind", In::Body, "kind", true)]),
@@ -264,123 +216,37 @@ const ROUTES: &[Route] = &[
     post("/settings/restore", ADMIN, "Takes a backup back (multipart: file)."),
 ];
 
-static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
+static TEXT: LazyLock<String> = LazyLock::new(|| {
+    let description = "Every page is JSON at the same address for `Accept: application/json`. A change needs an `Origin` \
+        of the station itself, or the token of data/control.json.";
+    document("dalaba station", description, ROUTES, schema).to_string()
+});
 
 /// `GET /openapi.json`
 pub(super) async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, JSON)], TEXT.as_str()).into_response()
+    answer(&TEXT)
 }
 
-fn document() -> Value {
-    let mut paths = Map::new();
-    for route in ROUTES {
-        let operations = paths.entry(route.path).or_insert_with(|| json!({}));
-        operations[route.method] = operation(route);
-    }
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "dalaba station",
-            "version": env!("CARGO_PKG_VERSION"),
-            "description": "Every page is JSON at the same address for `Accept: application/json`. A change needs an \
-                `Origin` of the station itself, or the token of data/control.json."
-        },
-        "components": { "securitySchemes": {
-            "session": { "type": "apiKey", "in": "cookie", "name": "dalaba" },
-            "token": { "type": "http", "scheme": "bearer" }
-        }},
-        "paths": paths
-    })
-}
-
-/// Returns the JSON Schema of a value: `what` is one of our words, or a type as JSON Schema names it.
-fn schema(what: &str) -> Value {
-    match what {
-        "date" => json!({ "type": "string", "format": "date" }),
-        "month" => json!({ "type": "string", "pattern": "^[0-9]{4}-(0[1-9]|1[0-2])$" }),
-        "percent" => json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
+/// Returns the JSON Schema of a value that only a station has.
+fn schema(what: &str) -> Option<Value> {
+    Some(match what {
         "minutes" => json!({ "type": "integer", "minimum": 0, "maximum": 1440 }),
         "port" => json!({ "type": "integer", "minimum": 0, "maximum": 65535 }),
-        "password" => json!({ "type": "string", "minLength": PASSWORD.start(), "maxLength": PASSWORD.end() }),
         "output" => json!({ "type": "string", "examples": ["default", "pulse:NAME", "alsa:NAME"] }),
-        "role" => json!({ "enum": [Role::Viewer, Role::Operator, Role::Admin] }),
         "kind" => json!({ "enum": Kind::ALL }),
         "screen" => json!({ "enum": [Screen::Machine, Screen::Lan, Screen::Off] }),
         "outcome" => json!({ "enum": Outcome::ALL }),
-        "language" => json!({ "enum": [Language::Chinese.tag(), Language::English.tag()] }),
         "reach" => json!({ "type": "string", "examples": ["machine", "lan", "192.168.1.9"] }),
-        kind => json!({ "type": kind }),
-    }
-}
-
-fn operation(route: &Route) -> Value {
-    let at = |place: In| route.values.iter().filter(move |value| value.1 == place);
-    let parameter = |&(name, place, kind, required): &(&str, In, &str, bool)| {
-        let place = if place == In::Path { "path" } else { "query" };
-        json!({ "name": name, "in": place, "required": required, "schema": schema(kind) })
-    };
-    let parameters: Vec<_> = at(In::Path).chain(at(In::Query)).map(parameter).collect();
-    let problem = json!({ "description": "Why not, in a sentence.", "content": { JSON: { "schema": {
-        "type": "object", "properties": { "error": { "type": "string" } } } } } });
-    let mut operation = json!({
-        "summary": route.summary,
-        "description": format!("For {}.", route.who),
-        "parameters": parameters,
-        "responses": {
-            "200": { "description": "Done, or what was asked for.", "content": { route.kind: {} } },
-            "default": problem
-        }
-    });
-    if route.who != ANYBODY {
-        operation["security"] = json!([{ "session": [] }, { "token": [] }]);
-    }
-    if at(In::Body).next().is_some() {
-        let properties: Map<_, _> = at(In::Body).map(|&(name, _, kind, _)| (name.to_owned(), schema(kind))).collect();
-        let required: Vec<_> = at(In::Body).filter(|value| value.3).map(|value| value.0).collect();
-        operation["requestBody"] = json!({ "content": { JSON: { "schema": {
-            "type": "object", "properties": properties, "required": required, "additionalProperties": false } } } });
-    }
-    operation
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
-
-    /// The addresses and methods in the table of routes, as it is written.
-    fn served() -> BTreeSet<(String, String)> {
-        let source = include_str!("mod.rs");
-        let mut found = BTreeSet::new();
-        for call in source.split(".route(\"").skip(1) {
-            let (path, rest) = call.split_once('"').unwrap();
-            // Up to the next route or the end of the statement.
-            let handlers = rest.split(".route(").next().unwrap().split(';').next().unwrap();
-            for method in ["get", "post"] {
-                if handlers.contains(&format!("{method}(")) {
-                    found.insert((method.to_owned(), path.replace("{*", "{")));
-                }
-            }
-        }
-        found
-    }
 
     #[test]
     fn it_names_every_address_and_no_other() {
-        let is_file = |path: &str| path.ends_with(".js") || path.ends_with(".css");
-        let served: BTreeSet<_> = served().into_iter().filter(|(_, path)| !is_file(path)).collect();
-        let named: BTreeSet<_> = ROUTES.iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
-        assert_eq!(named, served);
-        for route in ROUTES {
-            let places: BTreeSet<_> = route.path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).collect();
-            let given = route.values.iter().filter(|value| value.1 == In::Path).count();
-            assert_eq!(places.len(), given, "{}", route.path);
-            for (name, _, what, _) in route.values {
-                let schema = schema(what);
-                let is_known = schema["enum"].is_array()
-                    || ["string", "integer", "boolean"].iter().any(|kind| schema["type"] == *kind);
-                assert!(is_known, "{}: {name} is {what}", route.path);
-            }
-        }
+        crate::web::openapi::hold(ROUTES, include_str!("mod.rs"), schema);
     }
 }

@@ -1,6 +1,6 @@
 //! What a handler is asked with and how it answers: one handler for the page and for JSON at the same address.
 
-use super::{Peer, Role, language};
+use super::{Peer, Role, SessionId, language};
 use crate::text::Language;
 use axum::{
     Form, Json,
@@ -20,6 +20,8 @@ pub struct Who {
     pub name: String,
     /// What they may do.
     pub role: Role,
+    /// The session that says so; none for the token.
+    pub session: Option<SessionId>,
 }
 
 /// Who asks, from where, and how they want to be answered.

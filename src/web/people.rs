@@ -26,6 +26,7 @@ use std::{
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::watch;
 
 /// What a person may do; each may do everything that the ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,12 +112,18 @@ pub struct People {
     inside: Mutex<Inside>,
     /// One password at a time is hashed: each takes 19 MiB.
     hashing: tokio::sync::Semaphore,
+    /// Told whenever somebody ends a session.
+    endings: watch::Sender<()>,
 }
+
+/// A session, as others than its browser may know it: it signs nobody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId([u8; 32]);
 
 #[derive(Debug, Default)]
 struct Inside {
     people: Vec<Person>,
-    sessions: BTreeMap<[u8; 32], Session>,
+    sessions: BTreeMap<SessionId, Session>,
     wrong: BTreeMap<String, Wrong>,
 }
 
@@ -125,6 +132,12 @@ struct Session {
     name: String,
     since: Timestamp,
     seen: Timestamp,
+}
+
+impl Session {
+    fn is_over(&self, now: Timestamp) -> bool {
+        now.duration_since(self.seen) > IDLE || now.duration_since(self.since) > LONGEST
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +156,8 @@ impl People {
             Err(error) => return Err(error),
         };
         let inside = Mutex::new(Inside { people, ..Inside::default() });
-        Ok(Self { file, inside, hashing: tokio::sync::Semaphore::new(1) })
+        let (endings, _) = watch::channel(());
+        Ok(Self { file, inside, hashing: tokio::sync::Semaphore::new(1), endings })
     }
 
     /// Returns whether nobody was ever added: the first run.
@@ -256,28 +270,40 @@ impl People {
     }
 
     /// Returns who holds this token, if its session is not over.
-    pub fn who(&self, token: &str, now: Timestamp) -> Option<(String, Role)> {
+    pub fn who(&self, token: &str, now: Timestamp) -> Option<(String, Role, SessionId)> {
         let mut inside = self.inside();
         let key = digest(token);
         let session = inside.sessions.get_mut(&key)?;
-        if now.duration_since(session.seen) > IDLE || now.duration_since(session.since) > LONGEST {
+        if session.is_over(now) {
             inside.sessions.remove(&key);
             return None;
         }
         session.seen = session.seen.max(now);
         let name = session.name.clone();
         let role = inside.people.iter().find(|one| one.name == name)?.role;
-        Some((name, role))
+        Some((name, role, key))
+    }
+
+    /// Returns whether a session is not over. To ask does not keep it alive.
+    pub fn goes_on(&self, session: &SessionId, now: Timestamp) -> bool {
+        self.inside().sessions.get(session).is_some_and(|session| !session.is_over(now))
+    }
+
+    /// Tells whenever somebody ends a session; one that grows too old ends without a word.
+    pub fn endings(&self) -> watch::Receiver<()> {
+        self.endings.subscribe()
     }
 
     /// Ends one session.
     pub fn sign_out(&self, token: &str) {
         self.inside().sessions.remove(&digest(token));
+        self.endings.send_replace(());
     }
 
     /// Ends all sessions of a person.
     fn end(&self, name: &str) {
         self.inside().sessions.retain(|_, session| session.name != name);
+        self.endings.send_replace(());
     }
 
     fn may_try(&self, name: &str, now: Timestamp) -> Result<(), Refused> {
@@ -361,8 +387,8 @@ fn good_name(name: &str) -> Result<String, Refused> {
     good.then(|| name.to_owned()).ok_or(Refused::BadName)
 }
 
-fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
+fn digest(token: &str) -> SessionId {
+    SessionId(Sha256::digest(token.as_bytes()).into())
 }
 
 #[cfg(test)]
@@ -389,7 +415,8 @@ mod tests {
         assert_eq!(people.sign_in("王芳", "大喇叭2026", at(0)).await, Err(Refused::Wrong));
         assert_eq!(people.sign_in("贼", "大喇叭2026年", at(0)).await, Err(Refused::Wrong));
         let token = people.sign_in("王芳", "大喇叭2026年", at(0)).await.unwrap();
-        assert_eq!(people.who(&token, at(1)), Some(("王芳".to_owned(), Role::Admin)));
+        let who = people.who(&token, at(1)).map(|(name, role, _)| (name, role));
+        assert_eq!(who, Some(("王芳".to_owned(), Role::Admin)));
         let kept = fs::read_to_string(folder.path().join("people.json")).unwrap();
         assert!(kept.contains("$argon2id$") && !kept.contains("大喇叭2026年"));
         let again = People::open(folder.path().join("people.json")).unwrap();

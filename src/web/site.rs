@@ -57,10 +57,10 @@ pub(crate) async fn identify<S: Site>(State(site): State<S>, mut request: Reques
     };
     let headers = request.headers();
     let who = if request.extensions().get::<HasToken>().is_some() {
-        Some(Who { name: "local".into(), role: Role::Admin })
+        Some(Who { name: "local".into(), role: Role::Admin, session: None })
     } else {
         let session = session(headers).and_then(|token| site.people().who(&token, crate::clock::wall()));
-        session.map(|(name, role)| Who { name, role })
+        session.map(|(name, role, session)| Who { name, role, session: Some(session) })
     };
     let asked = Asked {
         peer,

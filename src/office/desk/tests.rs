@@ -301,7 +301,7 @@ async fn a_station_that_is_taken_in_or_moved_gets_what_is_out_there() {
             let mut moved = office.store.station(&station(name)).await.unwrap().unwrap();
             moved.groups = serde_json::from_value(json!(groups)).unwrap();
             let mut change = office.store.change().await.unwrap();
-            office.compose_for(&mut change, &moved).await.unwrap();
+            office.compose_for(&mut change, std::slice::from_ref(&moved)).await.unwrap();
             change.commit("王芳", Deed::Placed, name, "").await.unwrap();
             assert_eq!(town.schedules(name).await.len(), expected, "{name}");
         }
@@ -322,7 +322,7 @@ async fn taking_one_village_in_asks_nothing_about_the_others() {
         let mut comes = office.store.station(&station("shangshan")).await.unwrap().unwrap();
         comes.groups = serde_json::from_value(json!(["沿河"])).unwrap();
         let mut change = office.store.change().await.unwrap();
-        office.compose_for(&mut change, &comes).await.unwrap();
+        office.compose_for(&mut change, &[comes]).await.unwrap();
         change.commit("王芳", Deed::Placed, "shangshan", "").await.unwrap();
         assert_eq!(town.schedules("shangshan").await, ["fanzha"]);
     }
@@ -350,6 +350,43 @@ async fn a_process_whose_keys_were_renewed_elsewhere_signs_nothing_before_it_has
         bring();
         two.withdraw("李明", &id("fanzha")).await.unwrap();
         town.must_hold(&mut BTreeMap::new()).await;
+    }
+}
+
+#[tokio::test]
+async fn many_stations_change_their_group_in_one_change_and_their_plans_with_it() {
+    for (town, _kept) in towns().await {
+        let office = &town.offices[0];
+        let it = Campaign { targets: targets(json!({ "groups": ["山区"] })), ..campaign("fanzha", SCHEDULE) };
+        office.write_campaign("王芳", it, None).await.unwrap();
+        office.publish("王芳", &id("fanzha")).await.unwrap();
+        let group = |name: &str| crate::link::GroupName::try_from(name.to_owned()).unwrap();
+        let all: BTreeSet<_> = VILLAGES.iter().map(|village| station(village.0)).collect();
+        for (name, is_in, changed, schedules) in
+            [("山区", true, 3, 1), ("山区", true, 0, 1), ("沿河", false, 2, 1), ("山区", false, 3, 0)]
+        {
+            let before = office.store.revision().await.unwrap();
+            assert_eq!(office.regroup("王芳", &all, &group(name), is_in).await.unwrap(), changed, "{name} {is_in}");
+            let after = office.store.revision().await.unwrap();
+            assert_eq!(after - before, i64::from(changed > 0), "one change for all, none for nothing");
+            for (village, ..) in VILLAGES {
+                let placed = office.store.station(&station(village)).await.unwrap().unwrap();
+                assert_eq!(placed.groups.contains(&group(name)), is_in);
+                assert_eq!(town.schedules(village).await.len(), schedules, "{village} {name} {is_in}");
+            }
+        }
+        let record = office.store.records(i64::MAX, 1).await.unwrap().remove(0);
+        assert_eq!((record.who.as_str(), record.what.as_str()), ("王芳", Deed::Placed.key()));
+        assert!(VILLAGES.iter().all(|village| record.detail.contains(village.1)), "{}", record.detail);
+        // One that takes no more groups keeps all of them out.
+        for number in 0..64 {
+            let one = [station("nanzhuang")].into();
+            office.regroup("王芳", &one, &group(&format!("g{number}")), true).await.unwrap();
+        }
+        let refused = office.regroup("王芳", &all, &group("山区"), true).await.unwrap_err();
+        assert!(refused.to_string().contains("南庄村"), "{refused}");
+        let beizhuang = office.store.station(&station("beizhuang")).await.unwrap().unwrap();
+        assert!(!beizhuang.groups.contains(&group("山区")), "nobody is half-way there");
     }
 }
 

@@ -33,6 +33,7 @@ use axum::{
 use draft::Draft;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::time::Duration;
 
 /// Texts of these pages.
 #[derive(Debug, Deserialize)]
@@ -111,6 +112,8 @@ pub(super) struct Words {
     pub down: String,
 }
 
+/// How often it is looked at how far a campaign is, while somebody looks.
+const LIVE: Duration = Duration::from_secs(2);
 /// Villages listed in a preview.
 const LISTED: usize = 200;
 /// Names that other pages have.
@@ -365,8 +368,7 @@ struct Page<'a> {
     words: &'static Words,
     language: Language,
     opened: &'a Opened,
-    receipts: &'a [Receipt],
-    far: Far,
+    live: Live<'a>,
     targets: String,
     meant: Vec<(&'a StationId, &'a str)>,
     times: Times,
@@ -401,7 +403,19 @@ impl Page<'_> {
             crate::office::campaign::Content::Campaign { .. } => String::new(),
         }
     }
+}
 
+/// The part of the page that changes while one looks: how far it is at each village.
+#[derive(Template)]
+#[template(path = "campaign-live.html")]
+struct Live<'a> {
+    words: &'static Words,
+    language: Language,
+    receipts: &'a [Receipt],
+    far: &'a Far,
+}
+
+impl Live<'_> {
     fn counted(&self, text: &str, n: &usize) -> String {
         fill(text, &[("n", n)])
     }
@@ -438,9 +452,28 @@ pub(super) async fn page(
     let targets = targets::described(&opened.newest.targets, &stations, &about.division, language);
     let frame = Frame::new(asked, &about.name, Place::Campaigns);
     let words = &frame.words.campaigns;
-    let page =
-        Page { frame: &frame, words, language, opened: &opened, receipts: &receipts, far, targets, meant, times };
+    let live = Live { words, language, receipts: &receipts, far: &far };
+    let page = Page { frame: &frame, words, language, opened: &opened, live, targets, meant, times };
     Ok(frame.answer(&facts, &page))
+}
+
+/// `GET /campaigns/{id}/events`: how far it is at each village, whenever that changes.
+pub(super) async fn events(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let id = opened(&pages, id, &asked).await?.filed.id;
+    let language = asked.language;
+    let (name, office) = (format!("campaign {id} {}", language.tag()), pages.office.clone());
+    pages.follow(&asked, name, move || {
+        let (office, id) = (office.clone(), id.clone());
+        async move {
+            let receipts = office.campaign_receipts(&id).await.ok()?;
+            let (words, far) = (&super::words::Words::of(language).campaigns, Far::of(&receipts));
+            Some((Live { words, language, receipts: &receipts, far: &far }.render().ok()?, LIVE))
+        }
+    })
 }
 
 /// What is to be done with a campaign, as forms and addresses say it.

@@ -19,12 +19,14 @@ pub(super) struct Words {
     pub stations: String,
     pub campaigns: String,
     pub emergency: String,
+    pub play: String,
     pub roll_call: String,
     pub assess: String,
     pub journal: String,
     pub enrol: String,
     pub groups: String,
     pub people: String,
+    pub keys: String,
     pub records: String,
     pub just_now: String,
     pub minutes_ago: String,
@@ -42,6 +44,8 @@ pub(super) enum Place {
     Campaigns,
     /// 应急
     Emergency,
+    /// 立即播放, 音量
+    Play,
     /// 抽查
     RollCall,
     /// 考评
@@ -54,6 +58,8 @@ pub(super) enum Place {
     Groups,
     /// 人员
     People,
+    /// 密钥
+    Keys,
     /// 操作记录
     Records,
     /// Something that no way leads to.

@@ -17,7 +17,7 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Texts of this page.
 #[derive(Debug, Deserialize)]
@@ -99,22 +99,15 @@ pub(super) async fn change(
     let (about, stations) = (pages.about().await?, pages.office.store.stations().await?);
     let targets = targets::read(&form, &stations, &about.division, asked.language)?;
     let generation = about.generation;
-    let chosen: Vec<_> = stations
+    let chosen: BTreeSet<_> = stations
         .iter()
         .filter(|station| station.state == StationState::Active && targets.include(&station.place(generation)))
+        .map(|station| station.id.clone())
         .collect();
     if chosen.is_empty() {
         return Err(Problem::bad(words.nobody.clone()));
     }
-    let mut changed = 0;
-    for station in chosen {
-        let mut groups = station.groups.clone();
-        let differs = if takes_out { groups.remove(&group) } else { groups.insert(group.clone()) };
-        if differs {
-            let put = pages.office.put(&asked.name(), &station.id, &station.name, &station.division, &groups).await;
-            put.map_err(|error| said::enrol(&error, asked.language))?;
-            changed += 1;
-        }
-    }
+    let changed = pages.office.regroup(&asked.name(), &chosen, &group, !takes_out).await;
+    let changed = changed.map_err(|error| said::enrol(&error, asked.language))?;
     Ok(done(&asked, &json!({ "done": "placed", "group": group, "stations": changed }), "/groups", "placed"))
 }

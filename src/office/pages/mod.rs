@@ -14,6 +14,8 @@ pub(in crate::office) mod first_run;
 mod frame;
 mod groups;
 mod journal;
+mod keys;
+mod openapi;
 mod orders;
 mod people;
 mod records;
@@ -23,6 +25,7 @@ mod sounds;
 mod station;
 mod stations;
 mod targets;
+mod volume;
 mod words;
 
 use super::{
@@ -59,6 +62,8 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// Requests at a time of people who have not signed in, and of one network.
 const STRANGERS: usize = 32;
 const SHARE: usize = 8;
+/// People who look at live pages at a time.
+const LOOKERS: usize = 200;
 /// Uploads at a time: each is decoded by a child of its own.
 const UPLOADS: usize = 3;
 
@@ -68,7 +73,9 @@ pub(super) struct Pages {
     office: Office,
     /// Lets the network reach the first run.
     code: Arc<Code>,
-    reports: stations::Reports,
+    town: stations::Town,
+    /// What changes while people look.
+    feeds: web::Feeds,
     /// A turn for each that sends files.
     uploads: Arc<Semaphore>,
     strangers: Arc<Strangers>,
@@ -81,6 +88,19 @@ impl Pages {
             let said = "还没有做首次设置；请先打开 /first-run the first run is to be done first, at /first-run";
             Problem { status: StatusCode::CONFLICT, said: said.into() }
         })
+    }
+
+    /// Answers with what changes on a page while somebody looks at it.
+    fn follow<Made>(
+        &self,
+        asked: &Asked,
+        name: String,
+        make: impl Fn() -> Made + Send + 'static,
+    ) -> Result<Response, Problem>
+    where
+        Made: Future<Output = Option<(String, Duration)>> + Send,
+    {
+        self.feeds.follow(asked, &self.office.people, name, make)
     }
 
     fn times(&self, language: Language) -> Times {
@@ -101,7 +121,8 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
     web::upload::sweep(&office.home.join("upload"));
     let uploads = Arc::new(Semaphore::new(UPLOADS));
     let strangers = Arc::new(Strangers::new(STRANGERS, SHARE));
-    let pages = Pages { office, code, reports: stations::Reports::default(), uploads, strangers };
+    let (town, feeds) = (stations::Town::default(), web::Feeds::new(LOOKERS));
+    let pages = Pages { office, code, town, feeds, uploads, strangers };
     // Whoever comes; a handler that shows more than a form says to whom.
     let anybody = Router::new()
         .route("/first-run", get(first_run::page::<Pages>).post(first_run::finish::<Pages>))
@@ -109,6 +130,7 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/sign-in", get(sign_in::page::<Pages>).post(sign_in::sign_in::<Pages>))
         .route("/sign-out", post(sign_in::sign_out::<Pages>))
         .route("/language", post(sign_in::language))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/style.css", get(web::style))
         .route("/live.js", get(web::live))
         .route("/print.js", get(web::print));
@@ -142,7 +164,12 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/campaigns/new", get(campaigns::create))
         .route("/campaigns/{id}/edit", get(campaigns::edit))
         .route("/campaigns/{id}/step", post(campaigns::take_step))
-        .route("/roll-call", post(orders::call));
+        .route("/roll-call", post(orders::call))
+        .route("/play", get(orders::play).post(orders::give_play))
+        .route("/play/look", post(orders::look_play))
+        .route("/volume", get(volume::page).post(volume::set))
+        .route("/volume/look", post(volume::look))
+        .route("/orders/{id}/stop", post(orders::stop));
     let admins = Router::new()
         .route("/stations/{id}/revoke", post(station::revoke))
         .route("/stations/{id}/journal", post(station::agree))
@@ -150,8 +177,10 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .route("/emergency/look", post(orders::look))
         .route("/drill", get(orders::drill).post(orders::give_drill))
         .route("/drill/look", post(orders::look_drill))
-        .route("/orders/{id}/stop", post(orders::stop))
         .route("/orders/{id}/all-clear", post(orders::all_clear))
+        .route("/keys", get(keys::page))
+        .route("/keys/look", get(keys::look))
+        .route("/keys/renew", post(keys::renew))
         .route("/people", get(people::page).post(people_forms::add::<Pages>))
         .route("/people/role", post(people_forms::role::<Pages>))
         .route("/people/password", post(people_forms::reset::<Pages>))
@@ -164,6 +193,8 @@ pub(super) fn router(office: Office, guard: Guard, code: Arc<Code>) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
     // Live states go on as long as somebody looks.
     let live = Router::new()
+        .route("/events", get(stations::events))
+        .route("/campaigns/{id}/events", get(campaigns::events))
         .route("/orders/{id}/events", get(orders::events))
         .route_layer(middleware::from_fn(|request, next| web::need(Role::Viewer, request, next)));
     // A file may take longer than a page, and be larger than a form.

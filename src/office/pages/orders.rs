@@ -1,8 +1,9 @@
-//! 应急, 演练 and 抽查点名: what is said at once, with a second look before it is; and what became of it, live, in the words
-//! of the stations.
+//! 应急, 演练, 立即播放 and 抽查点名: what is said at once, with a second look before it is; and what became of it, live, in
+//! the words of the stations.
 //!
 //! An emergency is given in two steps: the form, then a page that names everybody who will hear it and asks for a word to be
-//! typed. A drill goes the same way on pages of its own colour, so that nobody takes one for the other.
+//! typed. A drill goes the same way on pages of its own colour, so that nobody takes one for the other; so does a play,
+//! which keeps within quiet hours, hush and stop, and for which a press is enough.
 
 use super::{
     Pages,
@@ -19,21 +20,17 @@ use crate::{
     },
     schedule::{Volume, edit::fields::Fields},
     text::Language,
-    web::{Asked, Input, Problem},
+    web::{Asked, Input, Problem, Role},
 };
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    response::{
-        IntoResponse as _, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
+    http::StatusCode,
+    response::Response,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::{convert::Infallible, time::Duration};
-use tokio::sync::mpsc;
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use std::time::Duration;
 
 /// Texts of these pages.
 #[derive(Debug, Deserialize)]
@@ -43,6 +40,9 @@ pub(super) struct Words {
     pub emergency_hint: String,
     pub drill: String,
     pub drill_hint: String,
+    pub play: String,
+    pub play_hint: String,
+    pub to_volume: String,
     pub to_drill: String,
     pub to_emergency: String,
     pub subject: String,
@@ -62,6 +62,7 @@ pub(super) struct Words {
     pub look: String,
     pub look_title: String,
     pub drill_look_title: String,
+    pub play_look_title: String,
     pub will_hear: String,
     pub are_away: String,
     pub nobody: String,
@@ -69,10 +70,12 @@ pub(super) struct Words {
     pub word: String,
     pub speak: String,
     pub speak_drill: String,
+    pub speak_play: String,
     pub change: String,
     pub wrong_word: String,
     pub no_sound: String,
     pub no_subject: String,
+    pub not_emergency: String,
     pub before: String,
     pub none_before: String,
     pub is_drill: String,
@@ -105,6 +108,67 @@ const BEFORE: u32 = 100;
 const LIVE: Duration = Duration::from_secs(1);
 /// Times that a sound may be said in one go.
 const MOST_TIMES: usize = 5;
+
+/// In which of the ways something is said at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Emergency,
+    Drill,
+    Play,
+}
+
+impl Way {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Emergency => "/emergency",
+            Self::Drill => "/drill",
+            Self::Play => "/play",
+        }
+    }
+
+    fn place(self) -> Place {
+        if self == Self::Play { Place::Play } else { Place::Emergency }
+    }
+
+    /// The class of its pages.
+    fn class(self) -> &'static str {
+        match self {
+            Self::Emergency => "live",
+            Self::Drill => "drill",
+            Self::Play => "play",
+        }
+    }
+
+    fn title(self, words: &Words) -> &str {
+        match self {
+            Self::Emergency => &words.emergency,
+            Self::Drill => &words.drill,
+            Self::Play => &words.play,
+        }
+    }
+
+    fn look_title(self, words: &Words) -> &str {
+        match self {
+            Self::Emergency => &words.look_title,
+            Self::Drill => &words.drill_look_title,
+            Self::Play => &words.play_look_title,
+        }
+    }
+
+    /// The button that says it.
+    fn speak(self, words: &Words) -> &str {
+        match self {
+            Self::Emergency => &words.speak,
+            Self::Drill => &words.speak_drill,
+            Self::Play => &words.speak_play,
+        }
+    }
+
+    /// The kinds of commands that it gives.
+    fn ops(self) -> &'static [&'static str] {
+        if self == Self::Play { &["play"] } else { &["emergency", "stop"] }
+    }
+}
 
 /// A sound to choose.
 #[derive(Debug, Serialize)]
@@ -199,7 +263,7 @@ impl Filled {
 struct FormPage<'a> {
     frame: &'a Frame,
     words: &'static Words,
-    drill: bool,
+    way: Way,
     filled: &'a Filled,
     offers: &'a [Offer],
     choice: &'a Choice,
@@ -216,18 +280,10 @@ impl FormPage<'_> {
     fn is_clear(&self, offer: &Offer) -> bool {
         self.filled.clear_sound == offer.sha256.to_string()
     }
-
-    fn path(&self) -> &'static str {
-        path(self.drill)
-    }
-}
-
-fn path(drill: bool) -> &'static str {
-    if drill { "/drill" } else { "/emergency" }
 }
 
 /// Returns the last commands of these kinds.
-async fn before(
+pub(super) async fn before(
     pages: &Pages,
     drill: Option<bool>,
     ops: &[&str],
@@ -240,7 +296,7 @@ async fn before(
 async fn form(
     pages: &Pages,
     asked: Asked,
-    drill: bool,
+    way: Way,
     form: &Fields,
     problem: Option<Problem>,
 ) -> Result<Response, Problem> {
@@ -249,18 +305,18 @@ async fn form(
     let chosen = targets::read(form, &stations, &about.division, asked.language).unwrap_or_default();
     let choice = Choice::of(&stations, &about.division, chosen);
     let (filled, offers) = (Filled::read(form), offers(pages).await?);
-    let before = before(pages, Some(drill), &["emergency", "stop"], asked.language).await?;
+    let before = before(pages, Some(way == Way::Drill), way.ops(), asked.language).await?;
     let times = pages.times(asked.language);
     let status = problem.as_ref().map(|problem| problem.status);
     let facts = json!({
-        "drill": drill, "sounds": offers, "before": before, "error": problem.as_ref().map(|problem| &problem.said),
+        "drill": way == Way::Drill, "sounds": offers, "before": before, "error": problem.as_ref().map(|problem| &problem.said),
     });
-    let frame = Frame::new(asked, &about.name, Place::Emergency);
+    let frame = Frame::new(asked, &about.name, way.place());
     let words = &frame.words.orders;
     let page = FormPage {
         frame: &frame,
         words,
-        drill,
+        way,
         filled: &filled,
         offers: &offers,
         choice: &choice,
@@ -277,12 +333,17 @@ async fn form(
 
 /// `GET /emergency`
 pub(super) async fn emergency(State(pages): State<Pages>, asked: Asked) -> Result<Response, Problem> {
-    form(&pages, asked, false, &Fields::new(), None).await
+    form(&pages, asked, Way::Emergency, &Fields::new(), None).await
 }
 
 /// `GET /drill`
 pub(super) async fn drill(State(pages): State<Pages>, asked: Asked) -> Result<Response, Problem> {
-    form(&pages, asked, true, &Fields::new(), None).await
+    form(&pages, asked, Way::Drill, &Fields::new(), None).await
+}
+
+/// `GET /play`
+pub(super) async fn play(State(pages): State<Pages>, asked: Asked) -> Result<Response, Problem> {
+    form(&pages, asked, Way::Play, &Fields::new(), None).await
 }
 
 #[derive(Template)]
@@ -290,7 +351,7 @@ pub(super) async fn drill(State(pages): State<Pages>, asked: Asked) -> Result<Re
 struct LookPage<'a> {
     frame: &'a Frame,
     words: &'static Words,
-    drill: bool,
+    way: Way,
     filled: &'a Filled,
     sound: String,
     fields: Vec<(String, String)>,
@@ -301,10 +362,6 @@ struct LookPage<'a> {
 }
 
 impl LookPage<'_> {
-    fn path(&self) -> &'static str {
-        path(self.drill)
-    }
-
     fn counted(&self, text: &str, hearers: &[&Hearer]) -> String {
         fill(text, &[("n", &hearers.len())])
     }
@@ -314,11 +371,11 @@ impl LookPage<'_> {
     }
 }
 
-/// `POST /emergency/look` and `POST /drill/look`: who will hear it, before it is said.
+/// `POST /emergency/look` and its like: who will hear it, before it is said.
 async fn second_look(
     pages: &Pages,
     asked: Asked,
-    drill: bool,
+    way: Way,
     sent: &Fields,
     problem: Option<Problem>,
 ) -> Result<Response, Problem> {
@@ -338,20 +395,21 @@ async fn second_look(
     let (targets, hearers) = match looked.await {
         Ok(looked) => looked,
         Err(problem) if asked.wants_json => return Err(problem),
-        Err(problem) => return form(pages, asked, drill, sent, Some(problem)).await,
+        Err(problem) => return form(pages, asked, way, sent, Some(problem)).await,
     };
     let sound = offers(pages).await?.into_iter().find(|offer| offer.sha256.to_string() == filled.sound);
     let mut fields = filled.fields();
     fields.extend(Choice::of(&stations, &about.division, targets).fields());
     let (here, away) = hearers.iter().partition(|hearer| hearer.up);
-    let facts = json!({ "drill": drill, "hearers": hearers, "word": words.word });
+    let word = (way == Way::Emergency).then_some(&words.word);
+    let facts = json!({ "drill": way == Way::Drill, "hearers": hearers, "word": word });
     let times = pages.times(asked.language);
     let status = problem.as_ref().map(|problem| problem.status);
-    let frame = Frame::new(asked, &about.name, Place::Emergency);
+    let frame = Frame::new(asked, &about.name, way.place());
     let page = LookPage {
         frame: &frame,
         words,
-        drill,
+        way,
         filled: &filled,
         sound: sound.map(|sound| sound.title).unwrap_or_default(),
         fields,
@@ -373,7 +431,7 @@ pub(super) async fn look(
     asked: Asked,
     Input(form): Input<Fields>,
 ) -> Result<Response, Problem> {
-    second_look(&pages, asked, false, &form, None).await
+    second_look(&pages, asked, Way::Emergency, &form, None).await
 }
 
 /// `POST /drill/look`
@@ -382,27 +440,43 @@ pub(super) async fn look_drill(
     asked: Asked,
     Input(form): Input<Fields>,
 ) -> Result<Response, Problem> {
-    second_look(&pages, asked, true, &form, None).await
+    second_look(&pages, asked, Way::Drill, &form, None).await
 }
 
-async fn speak(pages: &Pages, asked: Asked, drill: bool, sent: &Fields) -> Result<Response, Problem> {
+/// `POST /play/look`
+pub(super) async fn look_play(
+    State(pages): State<Pages>,
+    asked: Asked,
+    Input(form): Input<Fields>,
+) -> Result<Response, Problem> {
+    second_look(&pages, asked, Way::Play, &form, None).await
+}
+
+async fn speak(pages: &Pages, asked: Asked, way: Way, sent: &Fields) -> Result<Response, Problem> {
     let words = &super::words::Words::of(asked.language).orders;
     // Typed, not pressed: nobody speaks to a county by a slip of the hand.
-    if !drill && sent.get("word").is_none_or(|word| word.trim() != words.word) {
+    if way == Way::Emergency && sent.get("word").is_none_or(|word| word.trim() != words.word) {
         let problem = Problem::bad(fill(&words.wrong_word, &[("word", &words.word)]));
         if asked.wants_json {
             return Err(problem);
         }
-        return second_look(pages, asked, drill, sent, Some(problem)).await;
+        return second_look(pages, asked, way, sent, Some(problem)).await;
     }
     let (about, stations) = (pages.about().await?, pages.office.store.stations().await?);
     let filled = Filled::read(sent);
     let (speech, clear) = filled.speeches(words)?;
     let targets = targets::read(sent, &stations, &about.division, asked.language)?;
-    let terms = Terms { targets, drill, note: filled.note.clone(), ..Terms::default() };
-    let issued = pages.office.issue_emergency(&asked.name(), &speech, terms, clear.as_ref()).await;
+    let terms = Terms { targets, drill: way == Way::Drill, note: filled.note.clone(), ..Terms::default() };
+    let (office, who) = (&pages.office, asked.name());
+    let issued = match way {
+        Way::Play => office.issue_play(&who, &speech, terms).await,
+        Way::Emergency | Way::Drill => office.issue_emergency(&who, &speech, terms, clear.as_ref()).await,
+    };
     let id = issued.map_err(|error| said::desk(&error, asked.language))?;
-    tracing::warn!(person = asked.name(), command = %id, drill, "an emergency was ordered");
+    match way {
+        Way::Play => tracing::info!(person = who, command = %id, "a play was ordered"),
+        _ => tracing::warn!(person = who, command = %id, drill = way == Way::Drill, "an emergency was ordered"),
+    }
     Ok(done(&asked, &json!({ "done": "ordered", "command": id }), &format!("/orders/{id}"), "ordered"))
 }
 
@@ -412,7 +486,7 @@ pub(super) async fn give(
     asked: Asked,
     Input(form): Input<Fields>,
 ) -> Result<Response, Problem> {
-    speak(&pages, asked, false, &form).await
+    speak(&pages, asked, Way::Emergency, &form).await
 }
 
 /// `POST /drill`
@@ -421,7 +495,16 @@ pub(super) async fn give_drill(
     asked: Asked,
     Input(form): Input<Fields>,
 ) -> Result<Response, Problem> {
-    speak(&pages, asked, true, &form).await
+    speak(&pages, asked, Way::Drill, &form).await
+}
+
+/// `POST /play`
+pub(super) async fn give_play(
+    State(pages): State<Pages>,
+    asked: Asked,
+    Input(form): Input<Fields>,
+) -> Result<Response, Problem> {
+    speak(&pages, asked, Way::Play, &form).await
 }
 
 #[derive(Template)]
@@ -484,6 +567,30 @@ struct OrderPage<'a> {
     times: Times,
 }
 
+impl OrderPage<'_> {
+    /// Returns whether whoever looks may stop it.
+    fn may_stop(&self) -> bool {
+        self.order.may_sound && may_stop(&self.frame.asked, self.order)
+    }
+
+    /// The page that such a command is given on.
+    fn way(&self) -> &'static str {
+        let ordered = &self.order.overview.ordered;
+        match (ordered.op.as_str(), ordered.drill) {
+            ("report", _) => "/roll-call",
+            ("play", _) => "/play",
+            ("volume", _) => "/volume",
+            (_, true) => "/drill",
+            (_, false) => "/emergency",
+        }
+    }
+}
+
+/// Whoever may give a command may stop it.
+fn may_stop(asked: &Asked, order: &Followed) -> bool {
+    asked.may(if order.overview.ordered.op == "play" { Role::Operator } else { Role::Admin })
+}
+
 #[derive(Template)]
 #[template(path = "order-live.html")]
 struct OrderLive<'a> {
@@ -539,7 +646,11 @@ pub(super) async fn page(
     let Seen { followed, about, stations } = seen(&pages, &asked, &id).await?;
     let (times, language) = (pages.times(asked.language), asked.language);
     let targets = targets::described(&followed.overview.ordered.targets, &stations, &about.division, asked.language);
-    let place = if followed.overview.ordered.op == "report" { Place::RollCall } else { Place::Emergency };
+    let place = match followed.overview.ordered.op.as_str() {
+        "report" => Place::RollCall,
+        "play" | "volume" => Place::Play,
+        _ => Place::Emergency,
+    };
     let frame = Frame::new(asked, &about.name, place);
     let words = &frame.words.orders;
     Ok(frame.answer(&followed, &OrderPage { frame: &frame, words, language, order: &followed, targets, times }))
@@ -552,26 +663,17 @@ pub(super) async fn events(
     asked: Asked,
 ) -> Result<Response, Problem> {
     seen(&pages, &asked, &id).await?;
-    let (send, receive) = mpsc::channel::<String>(1);
     let language = asked.language;
-    tokio::spawn(async move {
-        let words = &super::words::Words::of(language).orders;
-        let mut before = String::new();
-        while !send.is_closed() {
-            // What cannot be looked at now can be in a second.
-            if let Ok(Seen { followed, .. }) = seen(&pages, &asked, &id).await {
-                let live = OrderLive { words, language, order: &followed, times: pages.times(language) };
-                let text = live.render().unwrap_or_default();
-                if text != before && send.send(text.clone()).await.is_err() {
-                    return;
-                }
-                before = text;
-            }
-            tokio::time::sleep(LIVE).await;
+    let (name, asker, site) = (format!("order {id} {}", language.tag()), asked.clone(), pages.clone());
+    pages.follow(&asked, name, move || {
+        let (pages, asked, id) = (site.clone(), asker.clone(), id.clone());
+        async move {
+            let Seen { followed, .. } = seen(&pages, &asked, &id).await.ok()?;
+            let words = &super::words::Words::of(language).orders;
+            let live = OrderLive { words, language, order: &followed, times: pages.times(language) };
+            Some((live.render().ok()?, LIVE))
         }
-    });
-    let stream = ReceiverStream::new(receive).map(|text| Ok::<_, Infallible>(Event::default().data(text)));
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
+    })
 }
 
 /// `POST /orders/{id}/stop`
@@ -580,7 +682,12 @@ pub(super) async fn stop(
     Path(id): Path<String>,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    let before = seen(&pages, &asked, &id).await?.followed.overview.ordered.id;
+    let followed = seen(&pages, &asked, &id).await?.followed;
+    if !may_stop(&asked, &followed) {
+        let said = super::words::Words::of(asked.language).orders.not_emergency.clone();
+        return Err(Problem { status: StatusCode::FORBIDDEN, said });
+    }
+    let before = followed.overview.ordered.id;
     let issued = pages.office.issue_stop(&asked.name(), Stop::Command(before)).await;
     let id = issued.map_err(|error| said::desk(&error, asked.language))?;
     Ok(done(&asked, &json!({ "done": "ordered", "command": id }), &format!("/orders/{id}"), "ordered"))

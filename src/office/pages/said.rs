@@ -1,7 +1,7 @@
 //! Why the office did not do it, as the pages say it: a sentence in the language of whoever asked.
 
 use crate::{
-    office::{desk::DeskError, enrol::EnrolError},
+    office::{desk::DeskError, enrol::EnrolError, keys::KeysError},
     schedule::Finding,
     text::Language,
     web::Problem,
@@ -23,6 +23,26 @@ pub(super) fn enrol(error: &EnrolError, language: Language) -> Problem {
             Problem { status: StatusCode::SERVICE_UNAVAILABLE, said: language.pick(error.to_string(), en.to_owned()) }
         }
     }
+}
+
+/// Why keys were not renewed.
+pub(super) fn keys(error: &KeysError, language: Language) -> Problem {
+    tracing::error!(error = error as &dyn std::error::Error, "keys were not renewed");
+    let en = match error {
+        KeysError::File { .. } => "keys.json cannot be read or written; check the disk and its permissions",
+        KeysError::Unreadable { .. } => "keys.json cannot be understood; bring it back from a backup",
+        KeysError::Another { .. } => "keys.json is another office's; bring this office's own",
+        KeysError::Old { .. } => "keys.json is older than the roots in the database; copy the newest one here",
+        KeysError::NoRandom(_) => "the system gives no random bits; try again",
+        KeysError::Refused(_) => "the new root did not hold; nothing was changed",
+        KeysError::Store(_) => "the database did not take it; look at the office's log and try again",
+    };
+    let status = if matches!(error, KeysError::Old { .. } | KeysError::Another { .. }) {
+        StatusCode::CONFLICT
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Problem { status, said: language.pick(error.to_string(), en.to_owned()) }
 }
 
 /// Why the desk did not do it.

@@ -2,7 +2,8 @@
 //! then by its last word.
 //!
 //! The list is made of what the store says now; what stations said of themselves is kept here as it was read, and only
-//! newer words are fetched, so that ten thousand stations cost a look at the table and no more.
+//! newer words are fetched, so that ten thousand stations cost a look at the table and no more. While people look, the
+//! list follows by itself, and the table is looked at once for all of them.
 
 use super::{
     Pages,
@@ -10,10 +11,11 @@ use super::{
     report::Report,
 };
 use crate::{
+    clock,
     link::{Division, GroupName},
     office::store::{Station, StationState, StoreError},
     text::{Language, Said},
-    web::{Asked, Problem},
+    web::{Asked, Problem, Role},
 };
 use askama::Template;
 use axum::{extract::State, response::Response};
@@ -23,6 +25,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// Texts of this page.
@@ -58,28 +61,64 @@ pub(super) struct Words {
     pub next: String,
     pub previous: String,
     pub waiting: String,
+    pub ahead: String,
+    pub ahead_admin: String,
+    pub ahead_others: String,
 }
 
 /// Stations on one page.
 const PAGE: usize = 100;
 /// Without an announcement for so long a station counts as silent.
 const SILENT: SignedDuration = SignedDuration::from_hours(24);
+/// How often the list is looked at again while somebody looks.
+const LIVE: Duration = Duration::from_secs(2);
 /// Words are fetched again for so long, since the clocks of two office processes differ.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(5);
 
-/// What stations last said, as it was read.
+/// Every station, as the store last said; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reports(Arc<Mutex<Known>>);
+pub(super) struct Town {
+    reports: Arc<Mutex<Reports>>,
+    /// What was seen last, and when.
+    seen: Arc<tokio::sync::Mutex<Option<(Instant, Arc<Seen>)>>>,
+}
 
+/// What stations last said, as it was read.
 #[derive(Debug, Default)]
-struct Known {
+struct Reports {
     newest: Option<Timestamp>,
     reports: BTreeMap<String, Arc<Report>>,
 }
 
-impl Reports {
+/// The town at one moment.
+#[derive(Debug)]
+struct Seen {
+    office: String,
+    stations: Vec<Station>,
+    reports: BTreeMap<String, Arc<Report>>,
+    /// Stations that have seen more than this office knows of.
+    ahead: usize,
+}
+
+impl Town {
+    /// Looks at the town. Whoever looks soon after somebody else sees what they saw, unless it has to be `fresh`.
+    async fn look(&self, pages: &Pages, fresh: bool) -> Result<Arc<Seen>, Problem> {
+        let mut last = self.seen.lock().await;
+        if let Some((at, seen)) = &*last
+            && !fresh
+            && at.elapsed() < LIVE
+        {
+            return Ok(Arc::clone(seen));
+        }
+        let (about, stations) = (pages.about().await?, pages.office.store.stations().await?);
+        let (reports, ahead) = (self.reports(pages).await?, pages.office.store.stations_ahead().await?.len());
+        let seen = Arc::new(Seen { office: about.name, stations, reports, ahead });
+        *last = Some((clock::monotonic(), Arc::clone(&seen)));
+        Ok(seen)
+    }
+
     /// Returns what every station last said.
-    pub async fn all(&self, pages: &Pages) -> Result<BTreeMap<String, Arc<Report>>, StoreError> {
+    async fn reports(&self, pages: &Pages) -> Result<BTreeMap<String, Arc<Report>>, StoreError> {
         let newest = self.known().newest;
         let since = newest.and_then(|newest| newest.checked_sub(OVERLAP).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
         let words = pages.office.store.last_words(since).await?;
@@ -97,8 +136,8 @@ impl Reports {
         Ok(known.reports.clone())
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,6 +183,11 @@ impl Show {
             Self::Refused => row.refused > 0,
         }
     }
+}
+
+/// What can be asked to be shown.
+pub(super) fn shows() -> [&'static str; 7] {
+    Show::ALL.map(Show::key)
 }
 
 /// What is asked for.
@@ -299,24 +343,21 @@ struct View {
     pages: usize,
     /// Stations that ask to be taken in.
     waiting: usize,
+    /// Stations that have seen more than this office knows of: it was restored from an old backup.
+    ahead: usize,
     groups: BTreeSet<GroupName>,
 }
 
-fn view(
-    office: String,
-    stations: Vec<Station>,
-    reports: &BTreeMap<String, Arc<Report>>,
-    filter: Filter,
-    now: Timestamp,
-) -> View {
+fn view(seen: &Seen, filter: Filter, now: Timestamp) -> View {
+    let Seen { office, stations, reports, ahead } = seen;
     let waiting = stations.iter().filter(|station| station.state == StationState::Pending).count();
     let groups = stations.iter().flat_map(|station| station.groups.iter().cloned()).collect();
     let mut rows: Vec<Row> = stations
-        .into_iter()
+        .iter()
         .filter(|station| station.state != StationState::Pending)
         .map(|station| {
             let report = reports.get(station.id.as_str()).cloned();
-            Row::new(station, report, now)
+            Row::new(station.clone(), report, now)
         })
         .collect();
     let counts = Counts::of(&rows);
@@ -328,23 +369,30 @@ fn view(
     let (found, pages) = (rows.len(), rows.len().div_ceil(PAGE).max(1));
     let filter = Filter { page: filter.page.min(pages), ..filter };
     let stations = rows.into_iter().skip((filter.page - 1) * PAGE).take(PAGE).collect();
-    View { office, counts, filter, stations, found, pages, waiting, groups }
+    View { office: office.clone(), counts, filter, stations, found, pages, waiting, ahead: *ahead, groups }
 }
 
+/// The part of the page that changes while one looks: all of it.
 #[derive(Template)]
-#[template(path = "stations.html")]
-struct Page<'a> {
-    frame: &'a Frame,
+#[template(path = "stations-live.html")]
+struct Live<'a> {
     words: &'static Words,
+    language: Language,
     view: &'a View,
     times: Times,
-    shows: [Show; 7],
+    /// Of whoever looks.
+    role: Role,
 }
 
-impl Page<'_> {
+impl Live<'_> {
     /// How many wait to be taken in; none where nobody does.
     fn waiting(&self) -> Option<String> {
         (self.view.waiting > 0).then(|| fill(&self.words.waiting, &[("n", &self.view.waiting)]))
+    }
+
+    /// What is wrong where the office was restored; none where it was not.
+    fn ahead(&self) -> Option<String> {
+        (self.view.ahead > 0).then(|| fill(&self.words.ahead, &[("n", &self.view.ahead)]))
     }
 
     fn paging(&self) -> String {
@@ -357,16 +405,48 @@ impl Page<'_> {
     }
 }
 
+#[derive(Template)]
+#[template(path = "stations.html")]
+struct Page<'a> {
+    frame: &'a Frame,
+    words: &'static Words,
+    events: String,
+    live: Live<'a>,
+}
+
+/// Who looks has signed in: the table of routes says so.
+fn role(asked: &Asked) -> Role {
+    asked.who.as_ref().map_or(Role::Viewer, |who| who.role)
+}
+
 /// `GET /`
 pub(super) async fn page(State(pages): State<Pages>, asked: Asked) -> Result<Response, Problem> {
-    let (about, stations) = (pages.about().await?, pages.office.store.stations().await?);
-    let reports = pages.reports.all(&pages).await?;
-    let filter = Filter::named(&asked.path);
-    let times = pages.times(asked.language);
-    let view = view(about.name.clone(), stations, &reports, filter, times.now);
-    let frame = Frame::new(asked, &about.name, Place::Stations);
+    let seen = pages.town.look(&pages, true).await?;
+    let (times, language, role) = (pages.times(asked.language), asked.language, role(&asked));
+    let view = view(&seen, Filter::named(&asked.path), times.now);
+    let frame = Frame::new(asked, &seen.office, Place::Stations);
     let words = &frame.words.stations;
-    Ok(frame.answer(&view, &Page { frame: &frame, words, view: &view, times, shows: Show::ALL }))
+    let events = format!("/events{}", view.filter.address(&view.filter.show, view.filter.page).trim_start_matches('/'));
+    let live = Live { words, language, view: &view, times, role };
+    Ok(frame.answer(&view, &Page { frame: &frame, words, events, live }))
+}
+
+/// `GET /events`: the page's live part, whenever it has changed.
+pub(super) async fn events(State(pages): State<Pages>, asked: Asked) -> Result<Response, Problem> {
+    let (language, role) = (asked.language, role(&asked));
+    let filter = Filter::named(&asked.path);
+    let name = format!("stations {} {} {}", language.tag(), role.key(), filter.address(&filter.show, filter.page));
+    let site = pages.clone();
+    pages.follow(&asked, name, move || {
+        let (pages, filter) = (site.clone(), filter.clone());
+        async move {
+            let seen = pages.town.look(&pages, false).await.ok()?;
+            let (words, times) = (&super::words::Words::of(language).stations, pages.times(language));
+            let view = view(&seen, filter, times.now);
+            let live = Live { words, language, view: &view, times, role };
+            Some((live.render().ok()?, LIVE))
+        }
+    })
 }
 
 #[cfg(test)]
@@ -418,7 +498,8 @@ mod tests {
         let reports = [("fine", report(12, 0)), ("silent", report(11, 0)), ("faulty", report(12, 2))];
         let reports = reports.into_iter().map(|(id, report)| (id.to_owned(), report)).collect();
         let filter = Filter::named(&format!("/?{query}"));
-        let view = view("镇".into(), stations, &reports, filter, Timestamp::from_second(NOW).unwrap());
+        let seen = Seen { office: "镇".into(), stations, reports, ahead: 0 };
+        let view = view(&seen, filter, Timestamp::from_second(NOW).unwrap());
         assert_eq!((view.waiting, view.counts.get(&Show::All)), (1, 4));
         view.stations.iter().map(|row| row.station.id.as_str()).collect::<Vec<_>>().join(" ")
     }
@@ -451,7 +532,8 @@ mod tests {
     fn ten_thousand_stations_are_shown_a_page_at_a_time() {
         let stations = (0..10_000).map(|n| station(&format!("s{n:05}"), Some(n % 24), true)).collect();
         let filter = Filter { page: 2, ..Filter::named("/") };
-        let view = view("县".into(), stations, &BTreeMap::new(), filter, Timestamp::from_second(NOW).unwrap());
+        let seen = Seen { office: "县".into(), stations, reports: BTreeMap::new(), ahead: 0 };
+        let view = view(&seen, filter, Timestamp::from_second(NOW).unwrap());
         assert_eq!((view.found, view.pages, view.stations.len()), (10_000, 100, PAGE));
     }
 }

@@ -1,8 +1,8 @@
 //! Every text of the office's pages, one file a language; each page names its own part.
 
 use super::{
-    assess, campaigns, enrol, first_run, frame, groups, journal, orders, people, records, sounds, station, stations,
-    targets,
+    assess, campaigns, enrol, first_run, frame, groups, journal, keys, orders, people, records, sounds, station,
+    stations, targets, volume,
 };
 use crate::{
     text::Language,
@@ -23,11 +23,13 @@ pub(super) struct Words {
     pub groups: groups::Words,
     pub targets: targets::Words,
     pub orders: orders::Words,
+    pub volume: volume::Words,
     pub sounds: sounds::Words,
     pub campaigns: campaigns::Words,
     pub assess: assess::Words,
     pub journal: journal::Words,
     pub people: people::Words,
+    pub keys: keys::Words,
     pub records: records::Words,
     pub first_run: first_run::Words,
 }

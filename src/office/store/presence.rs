@@ -11,7 +11,7 @@ use crate::link::{
 };
 use jiff::Timestamp;
 use sqlx::{Any, Transaction};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A process that was not seen for so long is gone, in milliseconds.
 const GONE: i64 = 60_000;
@@ -167,11 +167,13 @@ impl Store {
         rows.into_iter().map(refusal).collect()
     }
 
-    /// Returns how many stations have seen what this office does not know to have said: it was restored from a backup, and
+    /// Returns the stations that have seen what this office does not know to have said: it was restored from a backup, and
     /// its generation is to be raised ([`super::super::keys::Renewal::Generation`]).
-    pub async fn stations_ahead(&self) -> Result<i64, StoreError> {
-        let sql = "SELECT count(*) FROM reported WHERE ahead = 1";
-        Ok(sqlx::query_scalar(sql).fetch_one(self.reads()).await?)
+    pub async fn stations_ahead(&self) -> Result<BTreeSet<StationId>, StoreError> {
+        let sql = "SELECT reported.station FROM reported JOIN station ON station.id = reported.station \
+                   WHERE reported.ahead = 1 AND station.state = 'active'";
+        let stations: Vec<String> = sqlx::query_scalar(sql).fetch_all(self.reads()).await?;
+        stations.into_iter().map(|station| read(station.try_into())).collect()
     }
 }
 

@@ -98,6 +98,10 @@ impl Change {
     pub async fn root(&mut self, version: u64, generation: u64, envelope: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO root (version, envelope) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         sqlx::query(sql).bind(version.cast_signed()).bind(envelope).execute(&mut *self.tx).await?;
+        // Who was ahead in another generation is not in this one, and says so by itself where it is.
+        let sql =
+            "UPDATE reported SET ahead = 0 WHERE ahead = 1 AND (SELECT generation FROM office WHERE id = 1) <> $1";
+        sqlx::query(sql).bind(generation.cast_signed()).execute(&mut *self.tx).await?;
         let sql = "UPDATE office SET generation = $1 WHERE id = 1";
         sqlx::query(sql).bind(generation.cast_signed()).execute(&mut *self.tx).await?;
         Ok(())

@@ -2,19 +2,27 @@
 const live = document.getElementById("live");
 const news = document.getElementById("news");
 
-// Only parts that differ are replaced, so that a button under a finger stays where it is.
-const show = (text) => {
-  const fresh = document.createElement("template");
-  fresh.innerHTML = text;
-  const before = [...live.children];
-  const after = [...fresh.content.children];
-  if (before.length !== after.length) {
-    live.replaceChildren(...after);
-    return;
+// Only what differs is replaced, so that a button under a finger stays where it is, and so does what somebody writes.
+const settle = (before, after) => {
+  if (before.isEqualNode(after)) return;
+  const [old, fresh] = [[...before.childNodes], [...after.childNodes]];
+  const alike = before.cloneNode(false).isEqualNode(after.cloneNode(false));
+  if (alike && old.length && old.length === fresh.length) {
+    old.forEach((part, at) => settle(part, fresh[at]));
+  } else {
+    before.replaceWith(after);
   }
-  before.forEach((part, at) => {
-    if (part.outerHTML !== after[at].outerHTML) part.replaceWith(after[at]);
-  });
+};
+
+const show = (text) => {
+  const fresh = live.cloneNode(false);
+  fresh.innerHTML = text;
+  const [old, parts] = [[...live.children], [...fresh.children]];
+  if (old.length === parts.length) {
+    old.forEach((part, at) => settle(part, parts[at]));
+  } else {
+    live.replaceChildren(...parts);
+  }
 };
 
 if (live && window.EventSource) {
@@ -24,5 +32,9 @@ if (live && window.EventSource) {
     const title = live.querySelector(".playing .big");
     const text = title ? title.textContent : "";
     if (news && news.textContent !== text) news.textContent = text;
+  };
+  // A broken line is tried again by itself. One that is refused is not: no session any more, or too many who look.
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 30_000);
   };
 }
