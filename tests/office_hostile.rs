@@ -138,7 +138,7 @@ impl Station {
     /// One row of its journal, with whatever it likes in every field that takes a text.
     fn writes(&self, text: &str) -> Answer {
         let epoch = format!("{}-0123456789abcdef", self.id);
-        let now = jiff::Timestamp::now();
+        let now = dalaba::clock::wall();
         let clip = json!({ "path": "a.wav", "sha256": "00".repeat(32), "ms": 1000 });
         let line = json!({
             "epoch": epoch, "seq": 1, "occurrence": "o/1", "source": "station", "schedule": text, "announcement": text,
@@ -301,7 +301,7 @@ fn whatever_people_and_stations_write_is_shown_as_they_wrote_it_and_breaks_no_pa
     let orders = town.pages.json("/emergency").json();
     let command = orders["before"][0]["ordered"]["id"].as_str().unwrap().to_owned();
     let failed = json!({ "state": "rejected", "reason": "malformed", "what": EVIL });
-    let mut status = json!({ "command": command, "at": jiff::Timestamp::now() });
+    let mut status = json!({ "command": command, "at": dalaba::clock::wall() });
     status.as_object_mut().unwrap().extend(failed.as_object().unwrap().clone());
     let said = station.post(&format!("/v1/commands/{command}/status"), &status);
     assert!(said.status < 500, "{}", said.text());
