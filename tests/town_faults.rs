@@ -167,6 +167,11 @@ fn an_office_whose_clock_is_wrong_moves_no_village_that_knows_the_time_and_its_e
             offset.is_some_and(|offset| (offset / 3_600_000.0 - hours).abs() < 0.1)
         });
         assert_eq!(page["report"]["clock"]["state"], "trusted");
+        for page in ["/", "/stations/village-1"] {
+            town.wait("it says whose clock is wrong", |town| {
+                town.pages.get(page).text().contains("中心电脑的时间不准").then_some(())
+            });
+        }
     }
     town.kill();
     town.ground.under = Vec::new();
@@ -184,11 +189,14 @@ fn an_office_whose_clock_is_wrong_moves_no_village_that_knows_the_time_and_its_e
 
 #[test]
 fn an_office_whose_disk_is_full_says_so_keeps_what_it_has_and_gets_the_rest_later() {
-    let disk = Disk::of(24);
+    // A sound is taken in only where much is left for rows.
+    let disk = Disk::of(600);
     let mut town = Town::on(disk.ground());
     let mut members: Vec<_> = (1..=2).map(|number| Member::joins(&town, number)).collect();
     members.iter_mut().for_each(|member| busy(member, 12));
     members.iter().for_each(|member| drop(member.village.entries("own", 2)));
+    let alarm = town.sound("alarm.wav", &wav(&melody(6, 1.0)));
+    disk.resize(24);
     disk.fill();
     members.iter().for_each(|member| drop(member.village.entries("own", 12)));
     let refused = town.pages.post("/enrol/code", &json!({ "name": "3号村", "division": "330127104203" }));
@@ -203,8 +211,14 @@ fn an_office_whose_disk_is_full_says_so_keeps_what_it_has_and_gets_the_rest_late
         assert!(rows.len() < member.village.journal().len(), "a full disk holds no more");
         assert_eq!(town.page("/")["stations"].as_array().map(Vec::len), Some(2));
     }
+    // Room for an emergency was kept back. That it was heard may have to wait for more.
+    let id = town.emergency("山洪转移", &alarm);
+    for member in &members {
+        member.village.wait("it is heard", |_| heard(member, &id) == 1);
+    }
     assert!(town.is_up());
     disk.clear();
+    town.finished(&id, 2);
     members.iter().for_each(|member| member.is_on_record(&town));
     town.kill();
     town.start();
