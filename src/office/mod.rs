@@ -22,6 +22,7 @@ mod run;
 mod scribe;
 mod server;
 mod sessions;
+mod spare;
 pub mod store;
 pub mod trusted;
 pub mod watches;
@@ -37,6 +38,7 @@ use jiff::tz::TimeZone;
 use keys::{Keys, KeysError};
 use scribe::Scribe;
 use sessions::Sessions;
+use spare::Spare;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -64,6 +66,7 @@ pub struct Office {
     /// Of stations.
     sessions: Arc<Sessions>,
     scribe: Scribe,
+    spare: Spare,
     guesses: Arc<Guesses>,
     /// A turn for each journal that is read.
     bodies: Arc<Semaphore>,
@@ -100,6 +103,7 @@ impl Office {
             source: compose::source(&about.division),
             sessions: Arc::new(Sessions::new(Arc::clone(&keys))),
             scribe: Scribe::new(store.clone()),
+            spare: Spare::new(home.to_owned(), store.engine()),
             guesses: Arc::default(),
             bodies: Arc::new(Semaphore::new(BODIES)),
             transfers: Arc::new(Semaphore::new(wire::blobs::TRANSFERS)),

@@ -17,7 +17,7 @@ pub use follow::{AtStation, Followed, Overview};
 use super::{
     Office,
     desk::DeskError,
-    store::{Deed, Ordered, StationState},
+    store::{Deed, Ordered, StationState, StoreError},
 };
 use crate::{
     clock, gate,
@@ -134,6 +134,7 @@ pub struct Hearer {
 }
 
 /// A command that is about to be signed.
+#[derive(Clone)]
 struct Draft<'a> {
     title: &'a str,
     op: Op,
@@ -302,8 +303,18 @@ impl Office {
         })
     }
 
-    /// Signs a command, keeps it and puts it on record; then the watches hand it out.
+    /// Signs a command, keeps it and puts it on record; then the watches hand it out. An emergency finds room on a full disk.
     async fn issue(&self, who: &str, draft: Draft<'_>) -> Result<CommandId, DeskError> {
+        match self.keep_order(who, draft.clone()).await {
+            Err(DeskError::Store(StoreError::Full(_))) if draft.is_emergency && self.spare.give() => {
+                tracing::warn!("the disk is full; what was kept back for an emergency is used");
+                self.keep_order(who, draft).await
+            }
+            issued => issued,
+        }
+    }
+
+    async fn keep_order(&self, who: &str, draft: Draft<'_>) -> Result<CommandId, DeskError> {
         let about = self.store.about().await?;
         let about = about.ok_or_else(|| DeskError::refused("本中心还没有设置", "this office has not been set up"))?;
         let targets = draft.terms.targets;

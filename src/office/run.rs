@@ -243,15 +243,17 @@ fn health() -> Router {
 
 impl Office {
     /// Does everything that nobody asks for, until `stopped` says so: hands out what is new, keeps the record of who is
-    /// there, renews plans.
+    /// there, renews plans, keeps room for an emergency.
     pub(in crate::office) async fn live(&self, stopped: watch::Receiver<bool>) -> Result<(), KeysError> {
         let mut node = [0; 8];
         getrandom::fill(&mut node)?;
         let presence =
             tokio::spawn(keep_presence(self.store.clone(), self.watches.clone(), hex(&node), stopped.clone()));
         let renewing = tokio::spawn(self.clone().keep_renewing());
+        let sparing = tokio::spawn(self.spare.clone().keep());
         let ended = self.watches.run(&self.store, &self.keys, stopped).await;
         renewing.abort();
+        sparing.abort();
         match &ended {
             // Nobody told it to stop, but without its keys this process is none of the office's.
             Err(_) => presence.abort(),

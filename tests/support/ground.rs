@@ -45,9 +45,21 @@ impl Disk {
 
     /// Ground for an office whose home is on this disk.
     pub fn ground(&self) -> Ground {
+        Ground { under: self.inside(), home: Some("/mnt/office".into()), root: self.root(), ..Ground::default() }
+    }
+
+    /// The words before a program that is to see it.
+    fn inside(&self) -> Vec<String> {
         let pid = self.holder.id().to_string();
-        let under = words(["nsenter", "--user", "--mount", "--preserve-credentials", "--target", &pid]);
-        Ground { under, home: Some("/mnt/office".into()), root: self.root(), ..Ground::default() }
+        words(["nsenter", "--user", "--mount", "--preserve-credentials", "--target", &pid])
+    }
+
+    /// Makes it a disk of so many megabytes.
+    pub fn resize(&self, megabytes: u32) {
+        let inside = self.inside();
+        let mut mount = Command::new(&inside[0]);
+        mount.args(&inside[1..]).args(["mount", "-o", &format!("remount,size={megabytes}m"), "/mnt"]);
+        assert!(mount.status().expect("nsenter is installed").success());
     }
 
     fn root(&self) -> PathBuf {

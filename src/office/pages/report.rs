@@ -89,8 +89,20 @@ impl Report {
 
     /// Returns whether its clock is not to be relied on.
     pub fn doubts_clock(&self) -> bool {
-        self.clock.state == ClockState::Untrusted
-            || self.clock.offset_ms.is_some_and(|offset| offset.unsigned_abs() > CLOCK_OFF_MS.unsigned_abs())
+        match self.clock.state {
+            ClockState::Untrusted => true,
+            ClockState::Plausible | ClockState::Confirmed => self.is_apart(),
+            ClockState::Trusted => false,
+        }
+    }
+
+    /// Returns whether it is the office's clock that is not to be relied on: the network keeps the station's right.
+    pub fn doubts_office_clock(&self) -> bool {
+        self.clock.state == ClockState::Trusted && self.is_apart()
+    }
+
+    fn is_apart(&self) -> bool {
+        self.clock.offset_ms.is_some_and(|offset| offset.unsigned_abs() > CLOCK_OFF_MS.unsigned_abs())
     }
 
     /// Returns whether its disk is nearly full.
@@ -140,6 +152,22 @@ mod tests {
     }
 
     #[test]
+    fn of_two_clocks_that_differ_the_one_that_the_network_keeps_is_right() {
+        for (state, offset, station, office) in [
+            ("trusted", -31_000, false, true),
+            ("trusted", 29_000, false, false),
+            ("plausible", 31_000, true, false),
+            ("plausible", 29_000, false, false),
+            ("untrusted", 0, true, false),
+        ] {
+            let mut reported: Value = serde_json::from_str(&reported(&Value::Null)).unwrap();
+            reported["clock"] = json!({ "state": state, "offset_ms": offset });
+            let report = Report::read(&reported.to_string(), Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!((report.doubts_clock(), report.doubts_office_clock()), (station, office), "{state} {offset}");
+        }
+    }
+
+    #[test]
     fn what_a_station_says_is_read_whatever_it_leaves_out() {
         let long = "长".repeat(10_000);
         for (facts, faults, device) in [
@@ -157,7 +185,6 @@ mod tests {
             assert_eq!(report.faults.iter().map(|said| said.zh.clone()).collect::<Vec<_>>(), faults);
             assert_eq!(report.device, device);
             assert_eq!((report.in_force, report.fetching, report.rows_to_come()), (Some(12), Some((13, 2)), 2));
-            assert!(report.doubts_clock(), "half a minute off");
             assert_eq!(report.rejected.len(), 2);
             assert!(report.rejected[0].sha256 > report.rejected[1].sha256, "newest first");
         }

@@ -49,6 +49,7 @@ pub(super) struct Words {
     pub said_at: String,
     pub clock: String,
     pub clock_off: String,
+    pub office_clock_off: String,
     pub device: String,
     pub no_device: String,
     pub disk: String,

@@ -55,6 +55,7 @@ pub(super) struct Words {
     pub fetching: String,
     pub no_plan: String,
     pub clock: String,
+    pub office_clock: String,
     pub disk: String,
     pub refused: String,
     pub page: String,
@@ -263,7 +264,8 @@ impl Row {
         let silent = station.sounded.is_none_or(|sounded| now.duration_since(sounded) > SILENT);
         let in_force = report.as_ref().and_then(|report| report.in_force).unwrap_or(0);
         let troubles = report.as_ref().map_or(0, |report| {
-            report.faults.len() + usize::from(report.doubts_clock()) + usize::from(report.is_short_of_disk())
+            let wrong = [report.doubts_clock(), report.doubts_office_clock(), report.is_short_of_disk()];
+            report.faults.len() + wrong.into_iter().filter(|is_so| *is_so).count()
         });
         Self {
             silent,
@@ -304,6 +306,7 @@ impl Row {
         let mut wrong: Vec<&str> = report.faults.iter().map(|fault| Said::in_language(fault, language)).collect();
         for (is_so, text) in [
             (report.doubts_clock(), &words.clock),
+            (report.doubts_office_clock(), &words.office_clock),
             (report.is_short_of_disk(), &words.disk),
             (self.refused > 0, &words.refused),
         ] {
