@@ -89,6 +89,14 @@ impl Town {
         self
     }
 
+    /// Every station goes, without a word.
+    pub fn leave(&mut self) {
+        for mut stations in self.stations.drain(..) {
+            stations.kill().expect("they were running");
+            stations.wait().expect("they end");
+        }
+    }
+
     /// Waits until something has happened.
     pub fn wait(&self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
         let since = dalaba::clock::monotonic();
