@@ -198,7 +198,10 @@ fn an_office_whose_clock_is_wrong_moves_no_village_that_knows_the_time_and_its_e
 #[test]
 fn an_office_whose_disk_is_full_says_so_keeps_what_it_has_and_gets_the_rest_later() {
     // A sound is taken in only where much is left for rows.
-    let disk = Disk::of(600);
+    let Some(disk) = Disk::of(600) else {
+        println!("not tried: this machine lets nobody mount a disk of his own");
+        return;
+    };
     let mut town = Town::on(disk.ground());
     let mut members: Vec<_> = (1..=2).map(|number| Member::joins(&town, number)).collect();
     members.iter_mut().for_each(|member| busy(member, 12));

@@ -199,6 +199,14 @@ impl Town {
         answer.json()
     }
 
+    /// Every light station goes, without a word.
+    pub fn leave(&mut self) {
+        for mut stations in self.light.drain(..) {
+            stations.kill().expect("they were running");
+            stations.wait().expect("they end");
+        }
+    }
+
     /// Waits until something is there.
     pub fn wait<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let since = dalaba::clock::monotonic();

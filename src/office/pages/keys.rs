@@ -95,6 +95,10 @@ impl Page<'_> {
         fill(&self.words.ahead, &[("n", &self.view.trusted.ahead.len())])
     }
 
+    fn behind(&self) -> String {
+        fill(&self.words.behind, &[("n", &self.view.trusted.behind.len())])
+    }
+
     fn name(&self, what: &Renewal) -> &str {
         Words::of(&self.words.names, what)
     }

@@ -366,7 +366,12 @@ fn view(seen: &Seen, filter: Filter, now: Timestamp) -> View {
     let counts = Counts::of(&rows);
     rows.retain(|row| filter.includes(row));
     rows.sort_by(|a, b| {
-        let rank = |row: &Row| (row.station.sounded, Reverse(row.troubles + row.refused), row.station.heard);
+        // By whole hours: a list that is looked at does not turn over with every announcement.
+        let hours = |at: Option<Timestamp>| at.map(|at| Reverse(now.duration_since(at).as_hours()));
+        let rank = |row: &Row| {
+            let station = &row.station;
+            (hours(station.sounded), Reverse(row.troubles + row.refused), hours(station.heard), station.name.clone())
+        };
         rank(a).cmp(&rank(b)).then_with(|| a.station.id.cmp(&b.station.id))
     });
     let (found, pages) = (rows.len(), rows.len().div_ceil(PAGE).max(1));
@@ -528,6 +533,22 @@ mod tests {
             ("division=330127105", ""),
         ] {
             assert_eq!(shown(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn whoever_sounded_within_the_same_hour_stays_in_the_same_place() {
+        let order = |minutes: [i64; 3]| {
+            let at = |minutes: i64| Timestamp::from_second(NOW - minutes * 60).unwrap();
+            let names = ["a", "b", "c"].into_iter().zip(minutes);
+            let stations =
+                names.map(|(id, ago)| Station { sounded: Some(at(ago)), ..station(id, None, true) }).collect();
+            let seen = Seen { office: "镇".into(), stations, reports: BTreeMap::new(), ahead: 0 };
+            let view = view(&seen, Filter::named("/"), Timestamp::from_second(NOW).unwrap());
+            view.stations.iter().map(|row| row.station.id.to_string()).collect::<String>()
+        };
+        for (minutes, expected) in [([1, 2, 3], "abc"), ([3, 1, 2], "abc"), ([1, 61, 2], "bac"), ([59, 0, 60], "cab")] {
+            assert_eq!(order(minutes), expected, "{minutes:?}");
         }
     }
 
