@@ -41,8 +41,10 @@ fn a_village_is_taken_in_plays_what_the_town_delivers_and_sends_what_it_played()
         said.json().iter().any(|line| line["announcement"] == "town")
     });
     assert_eq!(member.office()["plans"][0][0], "town");
-    member.village.wait("the town is heard", |_| member.from_town().iter().any(|entry| entry["outcome"] == "played"));
-    let entry = member.from_town().into_iter().find(|entry| entry["outcome"] == "played").expect("just seen");
+    member
+        .village
+        .wait("the town is heard", |_| member.town_entries().iter().any(|entry| entry["outcome"] == "played"));
+    let entry = member.town_entries().into_iter().find(|entry| entry["outcome"] == "played").expect("just seen");
     assert_eq!(entry["clips"][0]["sha256"], *sound);
     let heard = recording.wait(RATE);
     assert!(!find(&delivered, &heard).is_empty(), "what the town delivered was heard");
@@ -60,8 +62,8 @@ fn an_emergency_is_heard_at_night_and_the_town_learns_what_became_of_it() {
     let sound = town.sound("alarm.wav", &wav(&alarm));
     let recording = member.village.server.record();
     let id = town.emergency("山洪转移", &sound);
-    member.village.wait("it is over", |_| !member.from_town().is_empty());
-    let entry = &member.from_town()[0];
+    member.village.wait("it is over", |_| !member.town_entries().is_empty());
+    let entry = &member.town_entries()[0];
     assert_eq!((&entry["outcome"], &entry["band"]), (&json!("played"), &json!("emergency")), "{entry}");
     assert_eq!(entry["occurrence"], format!("command/{id}"));
     assert_eq!(entry["operator"], "镇中心·local");
@@ -81,9 +83,9 @@ fn without_its_office_a_village_goes_on_and_what_it_played_arrives_later() {
     town.kill();
     member.village.kill_daemon();
     member.village.start();
-    let before = member.from_town().len();
+    let before = member.town_entries().len();
     member.village.wait("the town's plan plays on", |_| {
-        member.from_town().iter().skip(before).any(|entry| entry["outcome"] == "played")
+        member.town_entries().iter().skip(before).any(|entry| entry["outcome"] == "played")
     });
     assert_eq!(member.office()["up"], false);
     town.start();
@@ -108,11 +110,11 @@ fn a_kill_in_the_middle_of_an_emergency_leaves_one_entry_and_one_answer() {
     });
     member.village.kill_daemon();
     member.village.start();
-    member.village.wait("it is over", |_| !member.from_town().is_empty());
-    let entries = member.from_town();
+    member.village.wait("it is over", |_| !member.town_entries().is_empty());
+    let entries = member.town_entries();
     assert_eq!(entries.len(), 1, "{entries:#?}");
     assert_eq!(entries[0]["occurrence"], format!("command/{id}"));
     town.finished(&id, 1);
     member.is_acknowledged();
-    assert_eq!(member.from_town().len(), 1);
+    assert_eq!(member.town_entries().len(), 1);
 }

@@ -63,7 +63,7 @@ fn publish(town: &Town, members: &[Member], name: &str, first: i64) {
 /// How often the village sounded for a command, by its journal.
 fn heard(member: &Member, id: &str) -> usize {
     let occurrence = format!("command/{id}");
-    let entries = member.from_town();
+    let entries = member.town_entries();
     entries.iter().filter(|entry| entry["occurrence"] == *occurrence && entry["heard_ms"] != 0).count()
 }
 
@@ -323,7 +323,7 @@ fn an_office_killed_at_any_moment_loses_no_row_and_its_emergencies_are_heard_onc
         for id in &ordered {
             assert_eq!(heard(member, id), 1, "{id}");
         }
-        let of_town = member.from_town().len();
+        let of_town = member.town_entries().len();
         assert_eq!(of_town, ordered.len(), "nothing but the emergencies, each once");
     }
 }

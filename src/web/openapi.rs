@@ -1,6 +1,6 @@
 //! `/openapi.json`: every address of a page server, what it takes and who may ask, for programs.
 //!
-//! Each server has a list of [`Route`]s; a test holds the list against its table of routes ([`hold`]).
+//! Each server has a list of [`Route`]s; a test holds the list against its table of routes (`hold`).
 
 use super::{PASSWORD, Role};
 use crate::text::Language;

@@ -107,7 +107,7 @@ fn connected(station: TcpStream, office: SocketAddr, weather: Arc<Mutex<Weather>
 fn losses(packet: u64) -> u32 {
     let mut dice = super::wave::mix(packet);
     let mut lost = 0;
-    while lost < GIVEN_UP && dice % 5 == 0 {
+    while lost < GIVEN_UP && dice.is_multiple_of(5) {
         dice /= 5;
         lost += 1;
     }

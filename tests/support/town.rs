@@ -404,7 +404,7 @@ impl Member {
     }
 
     /// Final entries that the office's campaigns and orders have brought.
-    pub fn from_town(&self) -> Vec<Value> {
+    pub fn town_entries(&self) -> Vec<Value> {
         let mut entries = self.village.journal();
         entries.retain(|entry| entry["source"] == "town");
         entries

@@ -80,9 +80,11 @@ const OVERLAP: SignedDuration = SignedDuration::from_mins(5);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Town {
     reports: Arc<Mutex<Reports>>,
-    /// What was seen last, and when.
-    seen: Arc<tokio::sync::Mutex<Option<(Instant, Arc<Seen>)>>>,
+    seen: Arc<tokio::sync::Mutex<Last>>,
 }
+
+/// What was seen last, and when.
+type Last = Option<(Instant, Arc<Seen>)>;
 
 /// What stations last said, as it was read.
 #[derive(Debug, Default)]
