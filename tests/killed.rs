@@ -1,6 +1,6 @@
 //! `kill -9` at any moment: no row lost, no occurrence twice, and the sound comes back or the reason is on record.
 //!
-//! `DALABA_KILLS` says how many moments for each of daemon, speaker and both (10 unless told), `DALABA_SEED` which ones.
+//! `DALABA_KILLS` says how many moments for each of daemon, speaker and both (5 unless told), `DALABA_SEED` which ones.
 
 #![cfg(target_os = "linux")]
 
@@ -50,7 +50,7 @@ fn a_killed_station_loses_nothing_and_repeats_nothing() {
 
 /// Every kill has a village of its own: a station that starts five times in ten minutes enters safe mode.
 fn kill_at_many_moments(victim: Victim) {
-    let (kills, seed) = (count("DALABA_KILLS", 10), count("DALABA_SEED", 1));
+    let (kills, seed) = (count("DALABA_KILLS", 5), count("DALABA_SEED", 1));
     let next = AtomicU64::new(0);
     thread::scope(|scope| {
         for _ in 0..AT_ONCE.min(kills) {

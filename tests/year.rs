@@ -4,7 +4,7 @@
 //! put right (heal), and everything that was owed must have its one entry (liveness). Each seed enables some of the
 //! faults only: that finds what a uniform mix hides.
 //!
-//! `DALABA_SEED=n` runs one seed and prints its plan and trace; `DALABA_SEEDS=n` runs so many (default 200),
+//! `DALABA_SEED=n` runs one seed and prints its plan and trace; `DALABA_SEEDS=n` runs so many (default 100),
 //! `DALABA_DAYS=n` for so many days; the seeds
 //! of `regressions/year-seeds.txt` run always.
 
@@ -75,7 +75,7 @@ fn a_year_of_faults_loses_nothing_and_repeats_nothing() {
         assert!(told.wrong.is_empty(), "seed {seed}");
         return;
     }
-    let seeds: Vec<u64> = seeds_from_regressions().chain(0..number("DALABA_SEEDS").unwrap_or(200)).collect();
+    let seeds: Vec<u64> = seeds_from_regressions().chain(0..number("DALABA_SEEDS").unwrap_or(100)).collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     let failed = std::sync::Mutex::new(Vec::new());
     let faults = std::sync::Mutex::new(std::collections::BTreeMap::<&'static str, u64>::new());
