@@ -3,8 +3,8 @@
 //! Who has not said who they are holds no place: headers are in within five seconds, and where every place is taken the
 //! oldest connection of a stranger goes. Handshakes wait for their turn, so that ten thousand stations that come back at
 //! once are served one after the other rather than all too late; a turn begins when the first word is whole, and whoever
-//! then lets the office wait does so without it. A connection whose other end has not acknowledged anything for a minute is
-//! closed by the system: a line that was cut without a word is noticed there.
+//! then lets the office wait does so without it. A connection whose other end has not acknowledged anything for half a
+//! minute is closed by the system: a line that was cut without a word is noticed there.
 //!
 //! Not here: what is asked ([`super::wire`], `pages`).
 
@@ -50,8 +50,9 @@ const FILES: usize = 256;
 const BACKLOG: u32 = 4096;
 /// As little as hyper reads into; a watch never needs more.
 const BUFFER: usize = 8 << 10;
-/// Sent bytes that nobody has acknowledged for so long end the connection.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+/// Sent bytes that nobody has acknowledged for so long end the connection: with what a watch is sent every 25 s, a line
+/// that was cut without a word is noticed within a minute.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// How long connections have for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
