@@ -111,7 +111,8 @@ fn one_of_two_offices_dies_and_every_row_is_stored_once_and_every_station_hears(
     let two = Town::on(Ground { database: Some(database.clone()), home: Some(home), ..Ground::default() });
 
     let sound = one.sound("alarm.wav", &wav(&melody(9, 1.0)[..RATE]));
-    let many = json!({ "name": "", "division": format!("{DIVISION}201"), "uses": stations.to_string(), "automatic": true });
+    let many =
+        json!({ "name": "", "division": format!("{DIVISION}201"), "uses": stations.to_string(), "automatic": true });
     let code = one.press("/enrol/code", &many)["made"]["code"].as_str().unwrap().to_owned();
     let mut fleet = Fleet::sets_out(before([one.address(), two.address()]), &code, stations);
     fleet.until("all are there", |told| told["up"] == stations);
@@ -126,7 +127,8 @@ fn one_of_two_offices_dies_and_every_row_is_stored_once_and_every_station_hears(
     println!("{stations} stations, one office killed: {told}");
     assert_eq!(told["lost"], 0, "nothing that was answered for is gone");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let rows = runtime.block_on(async { Store::open(Some(&database), one.folder()).await.unwrap().rows().await.unwrap() });
+    let rows =
+        runtime.block_on(async { Store::open(Some(&database), one.folder()).await.unwrap().rows().await.unwrap() });
     assert_eq!(Some(rows), told["rows"].as_i64(), "each once");
     assert!(rows >= ROWS * i64::try_from(stations).unwrap());
 }
