@@ -94,7 +94,7 @@ fn without_a_device_nothing_is_played_and_the_reason_is_on_record_until_one_come
 fn a_sound_card_pulled_out_and_put_back_goes_on_where_the_clock_is() {
     let mut village = Village::new();
     let clip = melody(14, 9.0);
-    village.clip("a.wav", &clip).start();
+    village.clip("a.wav", &clip).clip("b.wav", &melody(15, 1.0)).start();
     let first = village.server.record();
     village.schedule("daily", &announce("cut", "a.wav", &[soon(4)], "")).planned("cut");
     village.wait("sound flows", |_| peak(&first.samples()) > 0.02);
@@ -107,7 +107,7 @@ fn a_sound_card_pulled_out_and_put_back_goes_on_where_the_clock_is() {
     let heard = second.wait(RATE);
     assert_eq!(find(&clip[8 * RATE..], &heard).len(), 1, "its end is heard: {entry:#}");
     assert!(find(&clip[..RATE], &heard).is_empty(), "its beginning is not repeated: {entry:#}");
-    village.schedule("daily", &announce("next", "a.wav", &[soon(4)], ""));
+    village.schedule("daily", &announce("next", "b.wav", &[soon(4)], ""));
     assert_eq!(fate(&village.entries("next", 1)[0]), "played", "the one after it plays");
 }
 
