@@ -32,8 +32,9 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How long a test waits for something that must happen. Generous: a busy machine is no fault.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for something that must happen. Generous: a busy machine is no fault, and a station that was
+/// refused again and again comes back within five minutes.
+pub const PATIENCE: Duration = Duration::from_secs(360);
 
 /// How often it looks.
 const GLANCE: Duration = Duration::from_millis(50);
