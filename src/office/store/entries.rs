@@ -327,12 +327,12 @@ impl Store {
         station: Option<&StationId>,
         zone: &TimeZone,
     ) -> Result<BTreeMap<String, Vec<Span>>, StoreError> {
-        let query =
-            "SELECT journal.station AS station, journal.at AS at, first.due AS first, last.due AS last FROM journal
-            JOIN entry AS first ON first.station = journal.station AND first.epoch = journal.epoch AND first.seq = 1
-            JOIN entry AS last
-                ON last.station = journal.station AND last.epoch = journal.epoch AND last.seq = journal.acked
-            WHERE $1 IN ('', journal.station)";
+        // Crossed, so that SQLite begins with the journals: of its own accord it looks through every row for the first ones.
+        let query = "SELECT journal.station AS station, journal.at AS at, first.due AS first, last.due AS last
+            FROM journal CROSS JOIN entry AS first CROSS JOIN entry AS last
+            WHERE first.station = journal.station AND first.epoch = journal.epoch AND first.seq = 1
+                AND last.station = journal.station AND last.epoch = journal.epoch AND last.seq = journal.acked
+                AND $1 IN ('', journal.station)";
         let query = sqlx::query(query).bind(station.map_or("", StationId::as_str));
         let day = |at: Timestamp| at.to_zoned_datetime(zone.clone()).date();
         let mut spans: BTreeMap<String, Vec<Span>> = BTreeMap::new();
