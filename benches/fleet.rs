@@ -15,16 +15,12 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-    time::Duration,
+    process::{Child, Command, Stdio},
 };
-use support::http::Client;
+use support::{fleet::Fleet, http::Client};
 
 /// Roll calls in a row.
 const CALLS: usize = 9;
-/// Nothing takes longer.
-const PATIENCE: Duration = Duration::from_secs(600);
-
 fn main() {
     let count = std::env::var("DALABA_FLEET").map_or(1_000, |count| count.parse().expect("DALABA_FLEET is a number"));
     let folder = tempfile::tempdir().expect("a folder");
@@ -35,8 +31,8 @@ fn main() {
     let code = json!({ "name": "", "division": "330127104201", "uses": count.to_string(), "automatic": true });
     let made = office.post("/enrol/code", &code);
     let begun = clock::monotonic();
-    let mut fleet = Fleet::sets_out(&office, made["made"]["code"].as_str().expect("a code"), count);
-    fleet.wait("standing", |told| told["up"] == count);
+    let mut fleet = Fleet::sets_out(office.address, made["made"]["code"].as_str().expect("a code"), count, &["--deaf"]);
+    fleet.until("all are there", |told| told["up"] == count);
     println!("{count} stations taken in and listening: {:.1} s", begun.elapsed().as_secs_f64());
     office.measure(alone, count);
 
@@ -52,7 +48,7 @@ fn main() {
     for (how, signal) in [("killed", Signal::KILL), ("told to stop", Signal::TERM)] {
         office.end(signal);
         office.start();
-        let storm = fleet.wait("storm", |_| true);
+        let storm = fleet.until("all are back", |told| told["told"] == "storm");
         println!(
             "the office was {how}: {} stations are back after p50 {} p99 {} max {} ms",
             storm["stations"], storm["p50_ms"], storm["p99_ms"], storm["max_ms"]
@@ -66,7 +62,7 @@ fn main() {
 fn call(office: &Office, fleet: &mut Fleet, count: usize) -> (u64, Value) {
     let before = office.cpu();
     office.post("/roll-call", &json!({ "everybody": "on" }));
-    let told = fleet.wait("command", |_| true);
+    let told = fleet.until("the command is there", |told| told["told"] == "command");
     assert_eq!(told["count"], count, "everybody hears it");
     (office.cpu() - before, told)
 }
@@ -154,47 +150,4 @@ fn open(folder: &Path, listen: SocketAddr) -> (SocketAddr, Child) {
     let control = fs::read(folder.join("office/control.json")).expect("its address");
     let control: Value = serde_json::from_slice(&control).expect("its address");
     (control["address"].as_str().and_then(|address| address.parse().ok()).expect("its address"), process)
-}
-
-/// The stations' process.
-struct Fleet {
-    process: Child,
-    says: BufReader<ChildStdout>,
-}
-
-impl Fleet {
-    fn sets_out(office: &Office, code: &str, count: usize) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dalaba"));
-        command.args(["simulate", "--json", "--deaf", "--tell-every", "1", "--row-every", "86400", "--seed", "1"]);
-        command.args(["--stations", &count.to_string(), "--code", code]);
-        command.args(["--office", &format!("https://{}", office.address)]);
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the stations start");
-        let says = BufReader::new(process.stdout.take().expect("its voice"));
-        Self { process, says }
-    }
-
-    /// Waits until the stations tell this.
-    fn wait(&mut self, what: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
-        let begun = clock::monotonic();
-        let mut line = String::new();
-        loop {
-            line.clear();
-            self.says.read_line(&mut line).expect("the stations live");
-            let told: Value = serde_json::from_str(&line).expect("what they tell");
-            if told["told"] == "note" {
-                println!("  {}", told["note"]);
-            }
-            if told["told"] == what && is_so(&told) {
-                return told;
-            }
-            assert!(begun.elapsed() < PATIENCE, "in vain: {what}; the last word: {told}");
-        }
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
 }

@@ -11,18 +11,11 @@
 mod postgres;
 mod support;
 
-use dalaba::{clock::monotonic, office::store::Store};
-use serde_json::{Value, json};
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    process::{Child, ChildStdout, Stdio},
-    thread,
-    time::Duration,
-};
+use dalaba::office::store::Store;
+use serde_json::json;
+use std::{fs, net::SocketAddr, thread};
 use support::{
-    dalaba,
+    fleet::Fleet,
     rig::RATE,
     town::{DIVISION, Ground, Town},
     wave::{melody, wav},
@@ -31,9 +24,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Rows that each station brings: a batch every few seconds, for longer than it takes to be taken in.
 const ROWS: i64 = 2000;
-/// How long the fleet may take, however busy the machine.
-const PATIENCE: Duration = Duration::from_secs(500);
-
 /// What stands before two offices: gives each connection to the next of them that takes it.
 fn before(offices: [SocketAddr; 2]) -> SocketAddr {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -58,44 +48,6 @@ fn before(offices: [SocketAddr; 2]) -> SocketAddr {
     address
 }
 
-/// Light stations in a process of their own, and what they tell.
-struct Fleet {
-    process: Child,
-    says: BufReader<ChildStdout>,
-}
-
-impl Fleet {
-    fn sets_out(office: SocketAddr, code: &str, stations: usize) -> Self {
-        let mut command = dalaba();
-        command.args(["simulate", "--json", "--tell-every", "1", "--seed", "7", "--row-every", "86400"]);
-        command.args(["--rows", &ROWS.to_string(), "--stations", &stations.to_string(), "--code", code]);
-        command.args(["--office", &format!("https://{office}")]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let says = BufReader::new(process.stdout.take().unwrap());
-        Self { process, says }
-    }
-
-    fn until(&mut self, what: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
-        let since = monotonic();
-        loop {
-            let mut line = String::new();
-            self.says.read_line(&mut line).unwrap();
-            let told: Value = serde_json::from_str(&line).expect("the stations live");
-            if is_so(&told) {
-                return told;
-            }
-            assert!(since.elapsed() < PATIENCE, "in vain: {what}: {told}");
-        }
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
 #[test]
 fn one_of_two_offices_dies_and_every_row_is_stored_once_and_every_station_hears() {
     let stations = if std::env::var_os("DALABA_PROVE").is_some() { 1000 } else { 60 };
@@ -114,7 +66,8 @@ fn one_of_two_offices_dies_and_every_row_is_stored_once_and_every_station_hears(
     let many =
         json!({ "name": "", "division": format!("{DIVISION}201"), "uses": stations.to_string(), "automatic": true });
     let code = one.press("/enrol/code", &many)["made"]["code"].as_str().unwrap().to_owned();
-    let mut fleet = Fleet::sets_out(before([one.address(), two.address()]), &code, stations);
+    let mut fleet =
+        Fleet::sets_out(before([one.address(), two.address()]), &code, stations, &["--rows", &ROWS.to_string()]);
     fleet.until("all are there", |told| told["up"] == stations);
     let order = two.emergency("山洪", &sound);
     let told = fleet.until("the next word", |told| told["told"] == "standing");

@@ -13,7 +13,7 @@ use super::{
     pages::first_run::Founding,
     scribe::keep_presence,
     server,
-    store::{About, Deed, Store, StoreError},
+    store::{About, Deed, FILE, Store, StoreError},
     wire,
 };
 use crate::{
@@ -215,7 +215,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
 /// `office.db` in another folder. Returns how many rows there were.
 pub async fn copy(home: &Path, database: Option<&str>, to: &str) -> Result<i64, StartError> {
     let nothing = || StartError::Nothing { folder: home.to_owned() };
-    if database.is_none() && !home.join("office.db").exists() {
+    if database.is_none() && !home.join(FILE).exists() {
         return Err(nothing());
     }
     let _lock = lock(home)?;

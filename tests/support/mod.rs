@@ -7,6 +7,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod browser;
+pub mod fleet;
 #[cfg(target_os = "linux")]
 pub mod ground;
 pub mod http;
