@@ -300,7 +300,7 @@ impl Office {
         group: &GroupName,
         is_in: bool,
     ) -> Result<usize, EnrolError> {
-        let mut change = self.store.change().await?;
+        let mut change = self.change_to_sign().await?;
         let mut moved = Vec::new();
         for id in stations {
             let station = change.station(id).await?.ok_or_else(unknown)?;

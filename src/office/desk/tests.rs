@@ -346,6 +346,12 @@ async fn a_process_whose_keys_were_renewed_elsewhere_signs_nothing_before_it_has
         let terms = Terms { targets: targets(json!({ "stations": ["beizhuang"] })), ..Terms::default() };
         let ordered = two.issue_report("李明", terms).await;
         assert!(matches!(ordered, Err(DeskError::Keys(KeysError::Old { .. }))), "{ordered:?}");
+        let group = crate::link::GroupName::try_from("山区".to_owned()).unwrap();
+        let moved = two.regroup("李明", &[station("beizhuang")].into(), &group, true).await;
+        assert!(
+            matches!(moved, Err(crate::office::enrol::EnrolError::Desk(DeskError::Keys(KeysError::Old { .. })))),
+            "{moved:?}"
+        );
         assert_eq!(one.store.revision().await.unwrap(), before);
         bring();
         two.withdraw("李明", &id("fanzha")).await.unwrap();
