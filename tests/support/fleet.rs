@@ -22,17 +22,19 @@ pub struct Fleet {
 
 impl Fleet {
     /// So many stations on their way to an office, with more words for `dalaba simulate`. Their journals grow by nothing
-    /// but what these say.
+    /// but what these say and the office orders: the next row of their own is a lifetime away.
     pub fn sets_out(office: SocketAddr, code: &str, stations: usize, more: &[&str]) -> Self {
         let mut command = dalaba();
-        command.args(["simulate", "--json", "--tell-every", "1", "--seed", "1", "--row-every", "86400"]).args(more);
+        command.args(["simulate", "--json", "--tell-every", "1", "--seed", "1"]);
+        command.args(["--row-every", &u32::MAX.to_string()]).args(more);
         command.args(["--stations", &stations.to_string(), "--code", code, "--office", &format!("https://{office}")]);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let says = BufReader::new(process.stdout.take().unwrap());
         Self { process, says }
     }
 
-    /// Waits until the stations tell what is waited for, and returns it. Their notes are printed.
+    /// Waits until the stations tell what is waited for, and returns it. Their notes are printed. What they told before
+    /// it is asked is heard first: what is waited for must not have been so earlier.
     pub fn until(&mut self, what: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
         let since = dalaba::clock::monotonic();
         loop {
