@@ -12,6 +12,7 @@ pub mod blobs;
 pub mod campaign;
 pub mod compose;
 pub mod desk;
+mod endless;
 pub mod enrol;
 pub mod intake;
 pub mod keys;

@@ -8,10 +8,9 @@
 //!
 //! Not here: what is asked ([`super::wire`], `pages`).
 
+use super::endless;
 use crate::web::{Peer, Tls};
 use axum::Router;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     collections::BTreeMap,
     io,
@@ -48,8 +47,6 @@ const OWN: usize = 64;
 const FILES: usize = 256;
 /// Connections that the system keeps until they are taken.
 const BACKLOG: u32 = 4096;
-/// As little as hyper reads into; a watch never needs more.
-const BUFFER: usize = 8 << 10;
 /// Sent bytes that nobody has acknowledged for so long end the connection: with what a watch is sent every 25 s, a line
 /// that was cut without a word is noticed within a minute.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
@@ -204,9 +201,10 @@ async fn connected(stream: TcpStream, peer: Peer, tls: Tls, handshakes: Arc<Sema
     if first[0] != HANDSHAKE {
         return answer(stream, peer, shared).await;
     }
-    // Each on the heap by itself: what the handshake needed is not kept for the life of a watch.
+    // On the heap by itself: what the handshake needed is not kept for the life of a watch.
     if let Some(stream) = Box::pin(shaken(stream, tls, handshakes)).await {
-        Box::pin(answer(stream, Peer { is_tls: true, ..peer }, shared)).await;
+        // A pointer: what is done with it moves it about, and would keep room for it each time.
+        answer(Box::new(stream), Peer { is_tls: true, ..peer }, shared).await;
     }
 }
 
@@ -223,27 +221,16 @@ async fn shaken(stream: TcpStream, tls: Tls, handshakes: Arc<Semaphore>) -> Opti
     }
 }
 
-async fn answer(
+/// Answers whatever is asked.
+fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
-    (routers, mut stop, line): Shared,
-) {
-    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+    (routers, stop, line): Shared,
+) -> impl Future<Output = ()> + Send {
+    endless::serve(stream, stop, HEADERS, move |mut request| {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(Arc::clone(&line));
         let mut router = routers.borrow().clone();
         router.call(request.map(axum::body::Body::new))
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut served = std::pin::pin!(served);
-    // The other side may go whenever it likes; when the office ends, so does a line on which nothing is being said.
-    tokio::select! {
-        _ = served.as_mut() => return,
-        _ = stop.wait_for(|stop| *stop) => served.as_mut().graceful_shutdown(),
-    }
-    let _ = served.await;
+    })
 }

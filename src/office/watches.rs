@@ -71,18 +71,21 @@ impl Member {
     }
 }
 
-/// A command that lives, with its event as it is sent.
+/// An event as it is sent. One word long: the channel of each watch keeps room for 32 from the start.
+pub(super) type Sent = Arc<Bytes>;
+
+/// A command that lives, with its event.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) issued: Issued,
-    event: Bytes,
+    event: Sent,
 }
 
 /// One open watch.
 #[derive(Debug)]
 struct Watch {
     number: u64,
-    events: mpsc::Sender<Bytes>,
+    events: mpsc::Sender<Sent>,
     line: Arc<Line>,
 }
 
@@ -126,7 +129,7 @@ pub(super) struct Seat {
     number: u64,
     lingers: bool,
     /// What the station has to hear.
-    pub(super) events: mpsc::Receiver<Bytes>,
+    pub(super) events: mpsc::Receiver<Sent>,
     /// Commands for it that live.
     pub(super) live: Vec<Arc<Live>>,
     /// A poll has to be answered at once: something is new since the last one.
@@ -269,7 +272,7 @@ impl Watches {
         let mut inside = self.inside();
         if inside.root != root {
             inside.root = root;
-            let event = rendered(&WatchEvent::Trust { root });
+            let event = rendered(&WatchEvent::Trust { root }).into();
             let all: Vec<_> = inside.watches.keys().cloned().collect();
             for station in all {
                 inside.tell(&station, &event);
@@ -291,7 +294,7 @@ impl Watches {
             let mut random = [0; 8];
             // Without random bits they come back in the order of their numbers.
             let random = getrandom::fill(&mut random).map_or(watch.number, |()| u64::from_le_bytes(random));
-            let _ = watch.events.try_send(rendered(&come_back_within(count, random)));
+            let _ = watch.events.try_send(rendered(&come_back_within(count, random)).into());
         }
     }
 
@@ -337,10 +340,10 @@ pub(super) struct Notes {
 
 impl Inside {
     /// Hands an event to the watches of a station, and closes those that do not take it.
-    fn tell(&mut self, station: &StationId, event: &Bytes) {
+    fn tell(&mut self, station: &StationId, event: &Sent) {
         let Some(watches) = self.watches.get_mut(station) else { return };
         watches.retain(|watch| {
-            let is_taken = watch.events.try_send(event.clone()).is_ok();
+            let is_taken = watch.events.try_send(Arc::clone(event)).is_ok();
             if !is_taken {
                 watch.line.hang_up();
             }
@@ -387,7 +390,7 @@ impl Inside {
             }
         }
         if before.as_ref().is_none_or(|before| before.desired() != desired) {
-            self.tell(&station.id, &rendered(&WatchEvent::Revision { desired }));
+            self.tell(&station.id, &rendered(&WatchEvent::Revision { desired }).into());
             // A place may bring it among those that a command is meant for. What it was meant for before, it was told.
             let Some(member) = self.members.get(&station.id).map(Arc::clone) else { return };
             let is_new = |live: &&Arc<Live>| {
@@ -430,14 +433,14 @@ impl Drop for Seat {
 }
 
 fn live(issued: Issued) -> Arc<Live> {
-    let event = rendered(&WatchEvent::Command { envelope: issued.envelope.clone() });
+    let event = rendered(&WatchEvent::Command { envelope: issued.envelope.clone() }).into();
     Arc::new(Live { issued, event })
 }
 
 /// An event as it goes down a stream.
 pub(super) fn rendered(event: &WatchEvent) -> Bytes {
     let json = serde_json::to_string(event).expect("an event is made of texts and numbers");
-    Bytes::from(format!("data: {json}\n\n"))
+    format!("data: {json}\n\n").into()
 }
 
 /// The JSON of an event that was rendered for a stream.

@@ -9,6 +9,7 @@ use crate::{
         time::Nonce,
     },
     office::{
+        endless::Onward,
         server::Line,
         watches::{Member, Seat, rendered, unrendered},
     },
@@ -16,7 +17,7 @@ use crate::{
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::{Extension, Query, State},
-    http::{StatusCode, header},
+    http::{HeaderName, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use hyper::body::Frame;
@@ -46,7 +47,9 @@ pub(super) async fn watch(
     State(office): State<Office>,
     Extension(member): Extension<Arc<Member>>,
     Extension(line): Extension<Arc<Line>>,
+    Extension(onward): Extension<Arc<Onward>>,
     Query(asked): Query<Asked>,
+    version: Version,
 ) -> Result<Response, Refusal> {
     let received = clock::wall();
     let nonce = sound(asked.nonce)?;
@@ -65,11 +68,14 @@ pub(super) async fn watch(
             let first: Vec<_> = first.iter().flat_map(|event| rendered(event).to_vec()).collect();
             let every = Duration::from_secs(HEARTBEAT.into());
             let beat = interval_at(Instant::now() + every, every);
-            let stream = Stream { first: Some(first.into()), seat, beat };
-            let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-            // A box in the middle that reads this header does not hold the stream back.
-            let headers = (headers, [("x-accel-buffering", "no")]);
-            Ok((headers, Body::new(stream)).into_response())
+            let headers = [
+                (header::CONTENT_TYPE, "text/event-stream"),
+                (header::CACHE_CONTROL, "no-store"),
+                (header::CONNECTION, "close"),
+                // A box in the middle that reads this header does not hold the stream back.
+                (HeaderName::from_static("x-accel-buffering"), "no"),
+            ];
+            Ok((headers, onward.body(version, first.into(), Stream { seat, beat })).into_response())
         }
     }
 }
@@ -150,7 +156,6 @@ impl HttpBody for OnceBody {
 
 /// Events one after the other, and a heartbeat where nothing else came for a while.
 struct Stream {
-    first: Option<Bytes>,
     seat: Seat,
     beat: Interval,
 }
@@ -160,12 +165,9 @@ impl HttpBody for Stream {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
         if let Poll::Ready(event) = self.seat.events.poll_recv(cx) {
             self.beat.reset();
-            return Poll::Ready(event.map(|event| Ok(Frame::data(event))));
+            return Poll::Ready(event.map(|event| Ok(Frame::data(Bytes::clone(&event)))));
         }
         self.beat.poll_tick(cx).map(|_| Some(Ok(Frame::data(rendered(&WatchEvent::Heartbeat)))))
     }
