@@ -44,6 +44,7 @@ fn main() {
         "a command is there: p50 {} p99 {} max {} ms; the worst of {CALLS}: p99 {} max {} ms; {cpu} ms of the office's CPU",
         middle["p50_ms"], middle["p99_ms"], middle["max_ms"], worst["p99_ms"], worst["max_ms"]
     );
+    office.measure(alone, count);
 
     for (how, signal) in [("killed", Signal::KILL), ("told to stop", Signal::TERM)] {
         office.end(signal);
