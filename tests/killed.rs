@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 use support::{
-    Village, at, count,
+    Village, at, count, is_starved,
     rig::{RATE, peak},
     sleep_until, soon,
     wave::{find, melody, mix},
@@ -107,8 +107,7 @@ fn kill_once(victim: Victim, seed: u64) {
         .map(|name| {
             let entry = village.entries(name, 1).remove(0);
             // A card that the busy machine starved took too little of it, and the entry says so: no kill did that.
-            let is_starved = entry["reason"] == "device-lost" && entry["underruns"].as_u64() > Some(0);
-            let outcome = if is_starved && name != "long" { "played".into() } else { entry["outcome"].clone() };
+            let outcome = if is_starved(&entry) && name != "long" { "played".into() } else { entry["outcome"].clone() };
             (outcome, entry["reason"].clone(), entry["heard_ms"].clone())
         })
         .into();

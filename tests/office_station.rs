@@ -7,7 +7,7 @@ mod support;
 use jiff::SignedDuration;
 use serde_json::json;
 use support::{
-    Setup, around_now, at,
+    Setup, around_now, at, fate,
     http::Client,
     rig::RATE,
     soon,
@@ -41,10 +41,8 @@ fn a_village_is_taken_in_plays_what_the_town_delivers_and_sends_what_it_played()
         said.json().iter().any(|line| line["announcement"] == "town")
     });
     assert_eq!(member.office()["plans"][0][0], "town");
-    member
-        .village
-        .wait("the town is heard", |_| member.town_entries().iter().any(|entry| entry["outcome"] == "played"));
-    let entry = member.town_entries().into_iter().find(|entry| entry["outcome"] == "played").expect("just seen");
+    member.village.wait("the town is heard", |_| member.town_entries().iter().any(|entry| fate(entry) == "played"));
+    let entry = member.town_entries().into_iter().find(|entry| fate(entry) == "played").expect("just seen");
     assert_eq!(entry["clips"][0]["sha256"], *sound);
     let heard = recording.wait(RATE);
     assert!(!find(&delivered, &heard).is_empty(), "what the town delivered was heard");
@@ -64,7 +62,7 @@ fn an_emergency_is_heard_at_night_and_the_town_learns_what_became_of_it() {
     let id = town.emergency("山洪转移", &sound);
     member.village.wait("it is over", |_| !member.town_entries().is_empty());
     let entry = &member.town_entries()[0];
-    assert_eq!((&entry["outcome"], &entry["band"]), (&json!("played"), &json!("emergency")), "{entry}");
+    assert_eq!((fate(entry).as_str(), &entry["band"]), ("played", &json!("emergency")), "{entry}");
     assert_eq!(entry["occurrence"], format!("command/{id}"));
     assert_eq!(entry["operator"], "镇中心·local");
     assert_eq!(find(&alarm, &recording.wait(RATE)).len(), 1, "once");
@@ -85,7 +83,7 @@ fn without_its_office_a_village_goes_on_and_what_it_played_arrives_later() {
     member.village.start();
     let before = member.town_entries().len();
     member.village.wait("the town's plan plays on", |_| {
-        member.town_entries().iter().skip(before).any(|entry| entry["outcome"] == "played")
+        member.town_entries().iter().skip(before).any(|entry| fate(entry) == "played")
     });
     assert_eq!(member.office()["up"], false);
     town.start();

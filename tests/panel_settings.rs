@@ -7,7 +7,7 @@ mod support;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 use support::{
-    Village, at,
+    Village, at, fate,
     http::{Answer, Client},
     rig::peak,
     soon,
@@ -110,7 +110,7 @@ fn from_an_empty_home_to_the_first_reminder_on_one_page_and_only_once() {
 
     no_quiet(&admin);
     village.schedule("daily", &announce(soon(10))).planned("one");
-    assert_eq!(village.entries("one", 1)[0]["outcome"], "played");
+    assert_eq!(fate(&village.entries("one", 1)[0]), "played");
     assert_eq!(village.entries("one", 1)[0]["device"], "pulse:village");
 }
 

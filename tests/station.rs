@@ -7,7 +7,7 @@ mod support;
 use serde_json::Value;
 use std::net::TcpListener;
 use support::{
-    Setup, Village, around_now, at,
+    Setup, Village, around_now, at, fate, is_starved,
     rig::{RATE, peak},
     soon,
     wave::{find, header, melody, wav},
@@ -21,12 +21,6 @@ fn announce(name: &str, clip: &str, times: &[jiff::Timestamp], more: &str) -> St
          [[rule]]\nplay = \"{name}\"\nat = [{}]\n\n",
         times.join(", ")
     )
-}
-
-/// Outcome and reason of an entry, as in `partial stopped`.
-fn fate(entry: &Value) -> String {
-    let word = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-    format!("{} {}", word("outcome"), word("reason")).trim_end().to_owned()
 }
 
 #[test]
@@ -54,7 +48,8 @@ fn each_occurrence_sounds_once_and_has_one_entry_with_what_was_measured() {
         assert!(entry["start_error_us"].as_i64().unwrap().abs() < 1_000_000, "{entry:#}");
         let (expected, heard) = (entry["expected_ms"].as_i64().unwrap(), entry["heard_ms"].as_i64().unwrap());
         assert!((expected - length).abs() <= 5, "{entry:#}");
-        assert!(heard * 1_000 >= expected * 995 && heard <= expected + 5, "{entry:#}");
+        assert!(is_starved(&entry) || heard * 1_000 >= expected * 995, "{entry:#}");
+        assert!(heard <= expected + 5, "{entry:#}");
         assert_eq!(entry["evidence"], "monitor", "{entry:#}");
         assert_eq!(entry["device"], "pulse:village", "{entry:#}");
     }

@@ -73,9 +73,19 @@ impl Browser {
         self.client.goto(&format!("{}{path}", self.root)).await.unwrap();
     }
 
-    /// What the page says.
+    /// What the page says. Where it gives way to the next while it is read, that one is read.
     pub async fn text(&self) -> String {
-        self.client.find(Locator::Css("body")).await.unwrap().text().await.unwrap()
+        let since = dalaba::clock::monotonic();
+        loop {
+            let read = match self.client.find(Locator::Css("body")).await {
+                Ok(body) => body.text().await,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(text) => return text,
+                Err(error) => assert!(since.elapsed() < PATIENCE, "the page: {error}"),
+            }
+        }
     }
 
     /// Fills a field in.
@@ -103,11 +113,7 @@ impl Browser {
     pub async fn says(&self, what: &str) {
         let since = dalaba::clock::monotonic();
         loop {
-            // While a page gives way to the next it has no text.
-            let text = match self.client.find(Locator::Css("body")).await {
-                Ok(body) => body.text().await.unwrap_or_default(),
-                Err(_) => String::new(),
-            };
+            let text = self.text().await;
             if text.contains(what) {
                 return;
             }

@@ -40,6 +40,28 @@ pub const PATIENCE: Duration = Duration::from_secs(360);
 /// How often it looks.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// What may lack of an entry because the machine of the test was busy, in milliseconds.
+const STARVED_MS: i64 = 500;
+
+/// Outcome and reason of an entry, as in `partial stopped`. What lacks by the fault of a busy machine alone is not held
+/// against it.
+pub fn fate(entry: &Value) -> String {
+    if is_starved(entry) {
+        eprintln!("this machine was too busy for its sound card: {entry}");
+        return "played".to_owned();
+    }
+    let word = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+    format!("{} {}", word("outcome"), word("reason")).trim_end().to_owned()
+}
+
+/// Whether the machine had no time for the sound card for a moment, so that it ran dry: the entry owns to it, and little
+/// else lacks.
+pub fn is_starved(entry: &Value) -> bool {
+    let ms = |field: &str| entry[field].as_i64().unwrap_or(0);
+    let lacks = ms("expected_ms") - ms("heard_ms");
+    entry["reason"] == "device-lost" && entry["underruns"].as_u64() > Some(0) && lacks < STARVED_MS
+}
+
 /// What a station is made of; every field has a default that lets everything sound.
 pub struct Setup<'a> {
     /// `[station] id`.
