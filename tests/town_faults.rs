@@ -208,6 +208,8 @@ fn an_office_whose_disk_is_full_says_so_keeps_what_it_has_and_gets_the_rest_late
     members.iter().for_each(|member| drop(member.village.entries("own", 2)));
     let alarm = town.sound("alarm.wav", &wav(&melody(6, 1.0)));
     disk.resize(24);
+    let little = town.pages.get("/").text();
+    assert!(little.contains("磁盘只剩"), "it says so before it is full: {little}");
     disk.fill();
     members.iter().for_each(|member| drop(member.village.entries("own", 12)));
     let refused = town.pages.post("/enrol/code", &json!({ "name": "3号村", "division": "330127104203" }));

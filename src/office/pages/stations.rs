@@ -65,12 +65,17 @@ pub(super) struct Words {
     pub ahead: String,
     pub ahead_admin: String,
     pub ahead_others: String,
+    pub short_of_disk: String,
 }
 
 /// Stations on one page.
 const PAGE: usize = 100;
 /// Without an announcement for so long a station counts as silent.
 const SILENT: SignedDuration = SignedDuration::from_hours(24);
+/// So much free on the office's own disk is little, in MB: what a county sends in a month.
+const SHORT_MB: u64 = 2_000;
+/// How exactly that is said, in MB; the list is not told anew for less.
+const STEP_MB: u64 = 10;
 /// How often the list is looked at again while somebody looks.
 const LIVE: Duration = Duration::from_secs(2);
 /// Words are fetched again for so long, since the clocks of two office processes differ.
@@ -101,6 +106,8 @@ struct Seen {
     reports: BTreeMap<String, Arc<Report>>,
     /// Stations that have seen more than this office knows of.
     ahead: usize,
+    /// Free where the office's folder is, where that can be told.
+    disk_free_mb: Option<u64>,
 }
 
 impl Town {
@@ -115,7 +122,9 @@ impl Town {
         }
         let (about, stations) = (pages.about().await?, pages.office.store.stations().await?);
         let (reports, ahead) = (self.reports(pages).await?, pages.office.store.stations_ahead().await?.len());
-        let seen = Arc::new(Seen { office: about.name, stations, reports, ahead });
+        let disk_free = fs4::available_space(&pages.office.home).ok();
+        let disk_free_mb = disk_free.map(|bytes| bytes / 1_000_000 / STEP_MB * STEP_MB);
+        let seen = Arc::new(Seen { office: about.name, stations, reports, ahead, disk_free_mb });
         *last = Some((clock::monotonic(), Arc::clone(&seen)));
         Ok(seen)
     }
@@ -350,11 +359,13 @@ struct View {
     waiting: usize,
     /// Stations that have seen more than this office knows of: it was restored from an old backup.
     ahead: usize,
+    /// Free where the office's folder is, where that can be told.
+    disk_free_mb: Option<u64>,
     groups: BTreeSet<GroupName>,
 }
 
 fn view(seen: &Seen, filter: Filter, now: Timestamp) -> View {
-    let Seen { office, stations, reports, ahead } = seen;
+    let Seen { office, stations, reports, ahead, disk_free_mb } = seen;
     let waiting = stations.iter().filter(|station| station.state == StationState::Pending).count();
     let groups = stations.iter().flat_map(|station| station.groups.iter().cloned()).collect();
     let mut rows: Vec<Row> = stations
@@ -379,7 +390,8 @@ fn view(seen: &Seen, filter: Filter, now: Timestamp) -> View {
     let (found, pages) = (rows.len(), rows.len().div_ceil(PAGE).max(1));
     let filter = Filter { page: filter.page.min(pages), ..filter };
     let stations = rows.into_iter().skip((filter.page - 1) * PAGE).take(PAGE).collect();
-    View { office: office.clone(), counts, filter, stations, found, pages, waiting, ahead: *ahead, groups }
+    let (office, ahead, disk_free_mb) = (office.clone(), *ahead, *disk_free_mb);
+    View { office, counts, filter, stations, found, pages, waiting, ahead, disk_free_mb, groups }
 }
 
 /// The part of the page that changes while one looks: all of it.
@@ -403,6 +415,12 @@ impl Live<'_> {
     /// What is wrong where the office was restored; none where it was not.
     fn ahead(&self) -> Option<String> {
         (self.view.ahead > 0).then(|| fill(&self.words.ahead, &[("n", &self.view.ahead)]))
+    }
+
+    /// What is wrong where the office's own disk is nearly full; none where it is not.
+    fn short_of_disk(&self) -> Option<String> {
+        let free = self.view.disk_free_mb.filter(|free| *free < SHORT_MB)?;
+        Some(fill(&self.words.short_of_disk, &[("mb", &free)]))
     }
 
     fn paging(&self) -> String {
@@ -508,7 +526,7 @@ mod tests {
         let reports = [("fine", report(12, 0)), ("silent", report(11, 0)), ("faulty", report(12, 2))];
         let reports = reports.into_iter().map(|(id, report)| (id.to_owned(), report)).collect();
         let filter = Filter::named(&format!("/?{query}"));
-        let seen = Seen { office: "镇".into(), stations, reports, ahead: 0 };
+        let seen = Seen { office: "镇".into(), stations, reports, ahead: 0, disk_free_mb: None };
         let view = view(&seen, filter, Timestamp::from_second(NOW).unwrap());
         assert_eq!((view.waiting, view.counts.get(&Show::All)), (1, 4));
         view.stations.iter().map(|row| row.station.id.as_str()).collect::<Vec<_>>().join(" ")
@@ -545,7 +563,7 @@ mod tests {
             let names = ["a", "b", "c"].into_iter().zip(minutes);
             let stations =
                 names.map(|(id, ago)| Station { sounded: Some(at(ago)), ..station(id, None, true) }).collect();
-            let seen = Seen { office: "镇".into(), stations, reports: BTreeMap::new(), ahead: 0 };
+            let seen = Seen { office: "镇".into(), stations, reports: BTreeMap::new(), ahead: 0, disk_free_mb: None };
             let view = view(&seen, Filter::named("/"), Timestamp::from_second(NOW).unwrap());
             view.stations.iter().map(|row| row.station.id.to_string()).collect::<String>()
         };
@@ -555,10 +573,26 @@ mod tests {
     }
 
     #[test]
+    fn the_page_says_so_before_the_disk_is_full() {
+        let words = &super::super::words::Words::of(Language::Chinese).stations;
+        let now = Timestamp::from_second(NOW).unwrap();
+        for (disk_free_mb, is_said) in [(None, false), (Some(2_000), false), (Some(1_990), true), (Some(0), true)] {
+            let seen =
+                Seen { office: "镇".into(), stations: vec![], reports: BTreeMap::new(), ahead: 0, disk_free_mb };
+            let view = view(&seen, Filter::named("/"), now);
+            let frame = &super::super::words::Words::of(Language::Chinese).frame;
+            let times = Times { zone: jiff::tz::TimeZone::UTC, now, words: frame };
+            let live = Live { words, language: Language::Chinese, view: &view, times, role: Role::Viewer };
+            let shown = live.render().unwrap();
+            assert_eq!(shown.contains("磁盘只剩"), is_said, "{disk_free_mb:?}: {shown}");
+        }
+    }
+
+    #[test]
     fn ten_thousand_stations_are_shown_a_page_at_a_time() {
         let stations = (0..10_000).map(|n| station(&format!("s{n:05}"), Some(n % 24), true)).collect();
         let filter = Filter { page: 2, ..Filter::named("/") };
-        let seen = Seen { office: "县".into(), stations, reports: BTreeMap::new(), ahead: 0 };
+        let seen = Seen { office: "县".into(), stations, reports: BTreeMap::new(), ahead: 0, disk_free_mb: None };
         let view = view(&seen, filter, Timestamp::from_second(NOW).unwrap());
         assert_eq!((view.found, view.pages, view.stations.len()), (10_000, 100, PAGE));
     }
