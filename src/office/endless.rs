@@ -22,7 +22,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -62,16 +62,20 @@ impl Onward {
         Body::new(Beginning { first: Some(first), rest: Some(Box::pin(rest)), onward })
     }
 
+    fn rest(&self) -> MutexGuard<'_, Option<Rest>> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns what the line has to go on with, once everything before it is out.
     fn take(&self) -> Option<Rest> {
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_flushed.load(Relaxed) { rest.take() } else { None }
+        if self.is_flushed.load(Relaxed) { self.rest().take() } else { None }
     }
 }
 
 /// The body of such an answer, as long as hyper has it.
 struct Beginning {
     first: Option<Bytes>,
+    /// None once the line has it.
     rest: Option<Rest>,
     /// None where hyper keeps it to the end.
     onward: Option<Arc<Onward>>,
@@ -86,17 +90,11 @@ impl HttpBody for Beginning {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         let this = &mut *self;
-        match (&this.onward, &mut this.rest) {
-            (None, Some(rest)) => rest.as_mut().poll_frame(cx),
-            // Nobody is to be woken: the line looks for it as soon as hyper, which asks here, has done what it can.
-            (Some(onward), rest) => {
-                if let Some(rest) = rest.take() {
-                    *onward.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
-                }
-                Poll::Pending
-            }
-            (None, None) => Poll::Ready(None),
-        }
+        let Some(rest) = &mut this.rest else { return Poll::Pending };
+        let Some(onward) = &this.onward else { return rest.as_mut().poll_frame(cx) };
+        // Nobody is to be woken: the line looks for it as soon as hyper, which asks here, has done what it can.
+        *onward.rest() = this.rest.take();
+        Poll::Pending
     }
 }
 
@@ -218,10 +216,8 @@ async fn go_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, mut rest: Rest) 
         let Some(Ok(frame)) = frame else { break };
         // An empty chunk would be the end.
         let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) else { continue };
-        let mut chunk = format!("{:x}\r\n", data.len()).into_bytes();
-        chunk.extend_from_slice(&data);
-        chunk.extend_from_slice(b"\r\n");
-        stream.write_all(&chunk).await?;
+        let length = format!("{:x}\r\n", data.len());
+        stream.write_all(&[length.as_bytes(), &data, b"\r\n"].concat()).await?;
         stream.flush().await?;
     }
     stream.write_all(b"0\r\n\r\n").await?;

@@ -6,7 +6,7 @@
 //! then lets the office wait does so without it. A connection whose other end has not acknowledged anything for half a
 //! minute is closed by the system: a line that was cut without a word is noticed there.
 //!
-//! Not here: what is asked ([`super::wire`], `pages`).
+//! Not here: what is asked ([`super::wire`], `pages`), how an answer is written ([`super::endless`]).
 
 use super::endless;
 use crate::web::{Peer, Tls};

@@ -574,16 +574,15 @@ mod tests {
 
     #[test]
     fn the_page_says_so_before_the_disk_is_full() {
-        let words = &super::super::words::Words::of(Language::Chinese).stations;
+        let words = super::super::words::Words::of(Language::Chinese);
         let now = Timestamp::from_second(NOW).unwrap();
+        let times = Times { zone: jiff::tz::TimeZone::UTC, now, words: &words.frame };
         for (disk_free_mb, is_said) in [(None, false), (Some(2_000), false), (Some(1_990), true), (Some(0), true)] {
             let seen =
                 Seen { office: "镇".into(), stations: vec![], reports: BTreeMap::new(), ahead: 0, disk_free_mb };
             let view = view(&seen, Filter::named("/"), now);
-            let frame = &super::super::words::Words::of(Language::Chinese).frame;
-            let times = Times { zone: jiff::tz::TimeZone::UTC, now, words: frame };
-            let live = Live { words, language: Language::Chinese, view: &view, times, role: Role::Viewer };
-            let shown = live.render().unwrap();
+            let (words, times, role) = (&words.stations, times.clone(), Role::Viewer);
+            let shown = Live { words, language: Language::Chinese, view: &view, times, role }.render().unwrap();
             assert_eq!(shown.contains("磁盘只剩"), is_said, "{disk_free_mb:?}: {shown}");
         }
     }
